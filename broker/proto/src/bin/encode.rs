@@ -1,0 +1,142 @@
+//! Answers, messages and notices as payloads of binary frames, appended to a buffer without the
+//! frame around them. Called by the workers, once per message however many subscribers there are.
+
+use std::ops::Range;
+
+use super::{
+    ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, OK, RECOVERED, varint,
+};
+use crate::command::{Answer, GapReason, Id, Op, Payload, Stats};
+use crate::topic::{TOPIC_BYTES_MAX, Topic};
+
+/// Appends the answer to the command called `id`. An id that is no number of 64 bits, which this
+/// protocol's commands cannot have, is left out like None.
+///
+/// ```
+/// use broker_proto::bin::encode_answer;
+/// use broker_proto::command::{Answer, Id};
+///
+/// let mut out = Vec::new();
+/// encode_answer(&mut out, Some(Id::Number(7)), &Answer::Pong);
+/// assert_eq!(out, [0x82, 0x07, 0x04]);
+/// ```
+pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>) {
+    let kind = if matches!(answer, Answer::Error(_)) { ERROR } else { OK };
+    append_head(out, kind, id);
+    match *answer {
+        Answer::Error(error) => {
+            out.push(error.code.code());
+            out.extend_from_slice(error.message.as_bytes());
+        }
+        Answer::Connected { session } => {
+            out.push(Op::Connect.code());
+            varint::append(out, session);
+        }
+        Answer::Subscribed { filter, position, recovered } => {
+            out.push(Op::Subscribe.code());
+            append_short_text(out, filter);
+            let mut flags = if position.is_some() { HAS_POSITION } else { 0 };
+            flags |= match recovered {
+                None => 0,
+                Some(false) => HAS_RECOVERED,
+                Some(true) => HAS_RECOVERED | RECOVERED,
+            };
+            out.push(flags);
+            if let Some((epoch, seq)) = position {
+                varint::append(out, epoch.value());
+                varint::append(out, seq);
+            }
+        }
+        Answer::Unsubscribed { filter } => {
+            out.push(Op::Unsubscribe.code());
+            append_short_text(out, filter);
+        }
+        Answer::Published { epoch, seq, level } => {
+            out.push(Op::Publish.code());
+            varint::append(out, epoch.value());
+            varint::append(out, seq);
+            out.push(level.code());
+        }
+        Answer::Pong => out.push(Op::Ping.code()),
+        Answer::Stats(stats) => {
+            out.push(Op::Stats.code());
+            append_stats(out, &stats);
+        }
+    }
+}
+
+fn append_head(out: &mut Vec<u8>, kind: u8, id: Option<Id<'_>>) {
+    let number = match id {
+        Some(Id::Number(number)) => Some(number),
+        Some(Id::Raw(token)) => token.parse().ok(),
+        None => None,
+    };
+    match number {
+        Some(number) => {
+            out.push(HAS_ID | kind);
+            varint::append(out, number);
+        }
+        None => out.push(kind),
+    }
+}
+
+fn append_stats(out: &mut Vec<u8>, stats: &Stats) {
+    let counts = [stats.subscriptions, stats.received, stats.sent, stats.dropped, stats.pending];
+    for count in counts {
+        varint::append(out, count);
+    }
+}
+
+/// Appends a message of `topic` and returns where its payload stands in `out`.
+///
+/// ```
+/// use broker_proto::bin::encode_message;
+/// use broker_proto::command::Payload;
+/// use broker_proto::topic::Topic;
+///
+/// let mut out = Vec::new();
+/// let payload = encode_message(&mut out, Topic::new("t")?, 7, Payload::Opaque(b"\x00\xff"));
+/// assert_eq!(out, b"\x01\x01t\x07\x00\xff");
+/// assert_eq!(payload, 4..6);
+/// # Ok::<(), broker_proto::topic::TopicError>(())
+/// ```
+pub fn encode_message(
+    out: &mut Vec<u8>,
+    topic: Topic<'_>,
+    seq: u64,
+    payload: Payload<'_>,
+) -> Range<usize> {
+    out.reserve(message_bytes(topic, payload));
+    out.push(match payload {
+        Payload::Json(_) => IS_JSON | MESSAGE,
+        Payload::Opaque(_) => MESSAGE,
+    });
+    append_short_text(out, topic.as_str());
+    varint::append(out, seq);
+    let start = out.len();
+    out.extend_from_slice(payload.bytes());
+    start..out.len()
+}
+
+/// The most bytes that [`encode_message`] appends.
+pub fn message_bytes(topic: Topic<'_>, payload: Payload<'_>) -> usize {
+    // The head, the length of the topic, and a seq of ten bytes.
+    1 + 1 + topic.as_str().len() + 10 + payload.bytes().len()
+}
+
+/// Appends a notice that messages `from` to `to` of `topic` will not come.
+pub fn encode_gap(out: &mut Vec<u8>, topic: Topic<'_>, from: u64, to: u64, reason: GapReason) {
+    out.push(GAP);
+    append_short_text(out, topic.as_str());
+    varint::append(out, from);
+    varint::append(out, to);
+    out.push(reason.code());
+}
+
+/// One byte of length, then the text: a topic or filter, which is never longer than that.
+pub(super) fn append_short_text(out: &mut Vec<u8>, text: &str) {
+    debug_assert!(text.len() <= TOPIC_BYTES_MAX, "topics and filters are checked");
+    let bytes = &text.as_bytes()[..text.len().min(TOPIC_BYTES_MAX)];
+    out.push(bytes.len() as u8);
+    out.extend_from_slice(bytes);
+}

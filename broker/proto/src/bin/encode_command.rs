@@ -1,0 +1,46 @@
+//! Commands as payloads of binary frames: what a client sends. Called by the load generator, and
+//! by tests that hold the parser against it.
+
+use super::encode::append_short_text;
+use super::{HAS_ID, IS_JSON, varint};
+use crate::command::{Command, Payload};
+use crate::json;
+
+/// Appends `command` with this id; without one its success is not answered.
+///
+/// ```
+/// use broker_proto::bin::encode_command;
+/// use broker_proto::command::Command;
+///
+/// let mut out = Vec::new();
+/// encode_command(&mut out, Some(12), &Command::Ping);
+/// assert_eq!(out, [0x84, 0x0C]);
+/// ```
+pub fn encode_command(out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
+    let is_json = matches!(command, Command::Publish { payload: Payload::Json(_), .. });
+    let flags = if is_json { IS_JSON } else { 0 } | if id.is_some() { HAS_ID } else { 0 };
+    out.push(flags | command.op().code());
+    if let Some(id) = id {
+        varint::append(out, id);
+    }
+    match command {
+        Command::Connect { token } => out.extend_from_slice(token.unwrap_or_default().as_bytes()),
+        Command::Subscribe { filter, options } => {
+            append_short_text(out, filter.as_str());
+            json::write_options(out, options);
+        }
+        Command::Unsubscribe { filter }
+        | Command::Pause { filter }
+        | Command::Resume { filter } => append_short_text(out, filter.as_str()),
+        Command::Publish { topic, payload } => {
+            append_short_text(out, topic.as_str());
+            out.extend_from_slice(payload.bytes());
+        }
+        Command::History { topic, limit } => {
+            append_short_text(out, topic.as_str());
+            varint::append(out, u64::from(limit.unwrap_or(0)));
+        }
+        Command::Presence { topic } => append_short_text(out, topic.as_str()),
+        Command::Stats | Command::Ping => {}
+    }
+}
