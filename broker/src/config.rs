@@ -1,0 +1,274 @@
+//! Every setting of the broker, each defined once: flag, environment variable, key in the TOML
+//! file, default, unit, limit and meaning all come from the fields of this one struct.
+//!
+//! A field `head_bytes_max` is the flag `--head-bytes-max`, the variable `ALTAVOZ_HEAD_BYTES_MAX`
+//! and the key `head_bytes_max`. Holds plain values only; `config::load` reads them when the
+//! process starts and nobody changes them afterwards.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{ArgAction, Parser, ValueEnum, value_parser};
+
+mod check;
+mod file;
+pub mod load;
+
+/// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
+pub const WORKERS_MAX: usize = 64;
+
+/// Longest deadline or interval that can be set: one hour.
+pub const DEADLINE_MS_MAX: u64 = 3_600_000;
+
+/// Longest time, in milliseconds, from the signal to stop until the process is gone: what is left
+/// to draining and to the last closing handshakes together.
+pub const SHUTDOWN_MS_MAX: u64 = 30_000;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const TIB: u64 = 1024 * GIB;
+
+const EXAMPLES: &str = "\
+Where settings come from: a flag wins over an environment variable, that over the file, that over
+the default. A setting has one name everywhere: --ping-interval-ms, ALTAVOZ_PING_INTERVAL_MS, and
+in the file ping_interval_ms. An environment variable that is empty counts as not set.
+
+Examples:
+  broker                                          serve ws://127.0.0.1:8080/ws and its page
+  broker --listen 0.0.0.0:8080 --workers 4        serve the network with four workers
+  broker --allow-origin https://example.com       browsers only from this site
+  ALTAVOZ_LOG=debug broker --echo                 talkative, and with the echo end point
+  broker --config altavoz.toml --check            show what would apply, and whence, then exit
+
+altavoz.toml:
+  listen = \"0.0.0.0:8080\"
+  allow_origin = [\"https://example.com\", \"https://www.example.com\"]
+  ping_interval_ms = 20000
+  pin = false";
+
+/// The settings of a broker.
+///
+/// ```
+/// let config = broker::config::Config::default();
+/// assert_eq!(config.listen.port(), 8080);
+/// assert_eq!(config.message_bytes_max, 65_536);
+/// ```
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "broker",
+    version,
+    about = "Altavoz: a publish/subscribe broker for the live web, over WebSocket",
+    long_about = None,
+    after_help = EXAMPLES,
+    max_term_width = 100
+)]
+pub struct Config {
+    /// Address and port to serve WebSocket and HTTP on; port 0 takes a free one
+    #[arg(long, help_heading = "Network", value_name = "ADDR:PORT")]
+    #[arg(default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Worker threads, each with its own event loop; 0 means one per core; at most 64
+    #[arg(long, help_heading = "Network", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(0..=WORKERS_MAX as u64))]
+    pub workers: usize,
+
+    /// Keep each worker on a core of its own
+    #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    pub pin: bool,
+
+    /// Serve /echo, which sends every WebSocket message back as it came (for conformance tests)
+    #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub echo: bool,
+
+    /// Origin whose pages may open a WebSocket; repeatable or comma-separated; none means any.
+    /// Clients that send no Origin are no browsers and are always let in
+    #[arg(long, help_heading = "Network", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(value_parser = origin)]
+    pub allow_origin: Vec<String>,
+
+    /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]
+    #[arg(value_parser = value_parser!(u32).range(256..=65_536))]
+    pub head_bytes_max: u32,
+
+    /// Most header fields in a request; more are answered 431
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = value_parser!(u32).range(4..=256))]
+    pub headers_max: u32,
+
+    /// Longest WebSocket message accepted, in bytes; a longer one closes with 1009
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(value_parser = value_parser!(u32).range(125..=GIB as i64))]
+    pub message_bytes_max: u32,
+
+    /// Most bytes that wait for one connection which reads too slowly; beyond, it closes with 4408
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = MIB)]
+    #[arg(value_parser = value_parser!(u64).range(KIB..=TIB))]
+    pub backlog_bytes_max: u64,
+
+    /// Most bytes that wait for all connections together; beyond, the slowest close with 1013
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = GIB)]
+    #[arg(value_parser = value_parser!(u64).range(KIB..=TIB))]
+    pub backlog_total_bytes_max: u64,
+
+    /// Most bytes that wait in a worker's mailbox for other workers' messages; while it is full,
+    /// those who fill it are not read
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8 * MIB)]
+    #[arg(value_parser = value_parser!(u64).range(KIB..=TIB))]
+    pub mailbox_bytes_max: u64,
+
+    /// Most subscriptions of one connection; more are answered too_many_subscriptions
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub subscriptions_max: u32,
+
+    /// Commands a connection may send in a second, publishes apart, with a burst of twice as many;
+    /// more are answered rate_limited
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=10_000_000))]
+    pub commands_per_second_max: u32,
+
+    /// Pings and pongs a connection may send in a second, with a burst of ten times as many; more
+    /// close with 1008
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub control_frames_per_second_max: u32,
+
+    /// Most connections at once; more are answered 503; 0 means what the limit on open files
+    /// allows, less a reserve of 64
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=100_000_000))]
+    pub connections_max: u32,
+
+    /// New connections one address may open in a second, with a burst of ten times as many; more
+    /// are answered 429; 0 means no limit
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub connects_per_second_per_address_max: u32,
+
+    /// Hold connections from this machine to connects-per-second-per-address-max too
+    #[arg(long, help_heading = "Limits", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub limit_loopback: bool,
+
+    /// Time to send the whole HTTP request head, in milliseconds; then 408
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 5000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub handshake_timeout_ms: u64,
+
+    /// Time from the handshake to the first command, in milliseconds; then 1008; 0 means for ever
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 10_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=DEADLINE_MS_MAX))]
+    pub first_command_timeout_ms: u64,
+
+    /// Time from the first to the last byte of a message, in milliseconds; then 1008
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 30_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub message_timeout_ms: u64,
+
+    /// Time a connection with a backlog may take nothing at all, in milliseconds; then it is cut
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 10_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub write_timeout_ms: u64,
+
+    /// Silence after which the broker pings a connection, in milliseconds
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 25_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub ping_interval_ms: u64,
+
+    /// Time for any sign of life after a ping, in milliseconds; then the connection is cut
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 10_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub pong_timeout_ms: u64,
+
+    /// Time for the peer's answer to a close frame, in milliseconds; then the connection is cut
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 5000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=SHUTDOWN_MS_MAX))]
+    pub close_timeout_ms: u64,
+
+    /// Most topics at once; a publish or subscribe that needs one more is answered unavailable
+    #[arg(long, help_heading = "Topics", value_name = "N", default_value_t = 1_000_000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=100_000_000))]
+    pub topics_max: u32,
+
+    /// Time a topic is kept, with its seq, after its last subscriber and message, in milliseconds
+    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 60_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub topic_linger_ms: u64,
+
+    /// Time to send clients away when stopping, in milliseconds; at most 25 s, and with
+    /// close-timeout-ms at most 30 s
+    #[arg(long, help_heading = "Operations", value_name = "MS", default_value_t = 20_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=25_000))]
+    pub drain_timeout_ms: u64,
+
+    /// When stopping, clients are told to come back at a random moment within this many milliseconds
+    #[arg(long, help_heading = "Operations", value_name = "MS", default_value_t = 10_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=DEADLINE_MS_MAX))]
+    pub reconnect_spread_ms: u64,
+
+    /// What to log: a level, or levels by module such as info,broker::control=debug
+    #[arg(long, help_heading = "Operations", value_name = "FILTER", default_value = "info")]
+    #[arg(value_parser = log_filter)]
+    pub log: String,
+
+    /// How to log
+    #[arg(long, help_heading = "Operations", value_name = "FORMAT")]
+    #[arg(value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// File of settings to read, in TOML (not itself a key of that file)
+    #[arg(long, help_heading = "Operations", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Show every setting and where it came from, then exit (not a key of the file)
+    #[arg(long, help_heading = "Operations")]
+    pub check: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::try_parse_from(["broker"]).expect("every default is within its own range")
+    }
+}
+
+/// How the log is written to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One line for a person to read.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// An origin as a browser sends it (RFC 6454 §6.2), lower case: `scheme://host[:port]` or `null`.
+fn origin(text: &str) -> Result<String, String> {
+    let origin = text.trim().to_ascii_lowercase();
+    let is_origin = origin == "null"
+        || origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty()
+                && !host.is_empty()
+                && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*\\".contains(&b))
+        });
+    if is_origin {
+        Ok(origin)
+    } else {
+        Err("an origin is scheme://host or scheme://host:port, such as https://example.com".into())
+    }
+}
+
+/// A filter that `tracing_subscriber` understands, checked here so that a slip shows at the start.
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,108 @@
+//! The settings file: flat TOML, one key per setting.
+//!
+//! Refuses keys that are no settings and values of the wrong type, so that a slip never passes for
+//! a default. Ranges are not looked at here: `load` puts the values through the flags' parser.
+
+use std::path::Path;
+
+use clap::Command;
+use clap::error::{ContextKind, ContextValue};
+use toml::{Table, Value};
+
+use super::load::{Found, Kind, LoadError, Origin};
+
+/// Reads the file. The values come back as text, in the order of their keys.
+pub(super) fn read(
+    path: &Path,
+    kinds: &[(String, Kind)],
+    command: &Command,
+) -> Result<Vec<Found>, LoadError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| LoadError::File { path: path.into(), reason: error.to_string() })?;
+    let table: Table = text.parse().map_err(|error| LoadError::File {
+        path: path.into(),
+        reason: place_and_fault(&text, &error),
+    })?;
+    table.into_iter().map(|(key, value)| entry(path, kinds, command, key, &value)).collect()
+}
+
+fn entry(
+    path: &Path,
+    kinds: &[(String, Kind)],
+    command: &Command,
+    key: String,
+    value: &Value,
+) -> Result<Found, LoadError> {
+    let known = kinds.iter().find(|(name, _)| *name == key && key != "config");
+    let Some(&(_, kind)) = known else {
+        let suggestion = similar(&key, kinds, command);
+        return Err(LoadError::UnknownKey { path: path.into(), key, suggestion });
+    };
+    let origin = Origin::File(path.into());
+    match texts(kind, value) {
+        Some(values) => Ok(Found { key, values, origin }),
+        None => Err(LoadError::Value {
+            setting: origin.spell(&key, &value.to_string()),
+            reason: format!("must be {}, not {}", wanted(kind), found(value)),
+        }),
+    }
+}
+
+fn texts(kind: Kind, value: &Value) -> Option<Vec<String>> {
+    match (kind, value) {
+        (Kind::Boolean, Value::Boolean(value)) => Some(vec![value.to_string()]),
+        (Kind::Integer, Value::Integer(value)) => Some(vec![value.to_string()]),
+        (Kind::Text | Kind::Texts, Value::String(value)) => Some(vec![value.clone()]),
+        (Kind::Texts, Value::Array(values)) => {
+            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
+        }
+        _ => None,
+    }
+}
+
+fn wanted(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Boolean => "true or false",
+        Kind::Integer => "an integer",
+        Kind::Text => "a string",
+        Kind::Texts => "a list of strings",
+    }
+}
+
+fn found(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a string",
+        Value::Integer(_) => "an integer",
+        Value::Float(_) => "a float",
+        Value::Boolean(_) => "a boolean",
+        Value::Datetime(_) => "a date",
+        Value::Array(_) => "such a list",
+        Value::Table(_) => "a table",
+    }
+}
+
+/// The setting that is spelled most like this key, by the same measure as for a mistyped flag.
+fn similar(key: &str, kinds: &[(String, Kind)], command: &Command) -> Option<String> {
+    let is_key = |name: &str| kinds.iter().any(|(known, _)| known == name) && name != "config";
+    let spelled_as_flag = key.replace('-', "_");
+    if is_key(&spelled_as_flag) {
+        return Some(spelled_as_flag);
+    }
+    let flag = format!("--{}", key.replace('_', "-"));
+    let error = command.clone().try_get_matches_from(["broker", &flag]).err()?;
+    match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(flag)) => {
+            Some(flag.trim_start_matches('-').replace('-', "_")).filter(|name| is_key(name))
+        }
+        _ => None,
+    }
+}
+
+/// `line 3, column 8: what the parser said`, on one line.
+fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
+    let fault = error.message().replace('\n', ", ");
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else { return fault };
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    format!("line {line}, column {column}: {fault}")
+}

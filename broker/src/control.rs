@@ -1,0 +1,159 @@
+//! The control plane: one thread with a tokio runtime for all that is not per message. It serves
+//! HTTP on connections that workers hand over, and waits for signals.
+//!
+//! Nothing here may hold up a worker: hand-over is bounded and never blocks. `server` starts and
+//! stops it; a worker holds a [`Sender`].
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc as queue, watch};
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+mod answer;
+mod assets;
+mod lifecycle;
+mod router;
+mod serve;
+mod socket;
+
+pub use lifecycle::{Lifecycle, Phase};
+
+/// Most connections on their way from workers to the control plane; beyond, a worker refuses.
+pub const HANDED_MAX: usize = 1024;
+
+/// A connection whose request is no WebSocket handshake.
+#[derive(Debug)]
+pub struct Handed {
+    /// The socket, non-blocking, and no longer registered with any poll.
+    pub socket: TcpStream,
+    /// The other side.
+    pub peer: SocketAddr,
+    /// What was already read: at least a whole HTTP head.
+    pub read: Vec<u8>,
+}
+
+/// The workers' end: hands connections over.
+#[derive(Clone, Debug)]
+pub struct Sender(queue::Sender<Handed>);
+
+impl Sender {
+    /// Hands a connection over; never blocks.
+    ///
+    /// # Errors
+    ///
+    /// The connection back, for the worker to answer 503, when [`HANDED_MAX`] are waiting or the
+    /// control plane has stopped.
+    pub fn try_hand(&self, handed: Handed) -> Result<(), Handed> {
+        self.0.try_send(handed).map_err(|error| match error {
+            queue::error::TrySendError::Full(handed)
+            | queue::error::TrySendError::Closed(handed) => handed,
+        })
+    }
+}
+
+/// What the process was asked to do from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM: an orchestrator wants it to stop.
+    Terminate,
+    /// SIGINT: someone pressed Ctrl-C.
+    Interrupt,
+}
+
+/// The control plane while it runs. Dropped without [`stop`](Self::stop), it stops by itself, with
+/// no grace and without being waited for.
+#[derive(Debug)]
+pub struct Control {
+    thread: JoinHandle<()>,
+    stop: watch::Sender<Option<Duration>>,
+}
+
+/// The signals that the process gets. SIGTERM and SIGINT no longer end it by themselves once the
+/// control plane runs.
+#[derive(Debug)]
+pub struct Signals(mpsc::Receiver<Signal>);
+
+impl Signals {
+    /// Waits for the next signal; `None` when the control plane has ended.
+    pub fn wait(&self) -> Option<Signal> {
+        self.0.recv().ok()
+    }
+}
+
+impl Control {
+    /// Takes no more connections, gives those at work up to `grace` to finish their request, and
+    /// waits for the thread to end.
+    pub fn stop(self, grace: Duration) {
+        // Nobody listens only if the thread is gone already.
+        let _ = self.stop.send(Some(grace));
+        if self.thread.join().is_err() {
+            tracing::error!("the control plane panicked");
+        }
+    }
+}
+
+/// Starts the thread, named `control`.
+///
+/// ```
+/// use std::{sync::Arc, time::Duration};
+/// use broker::{config::Config, control::{self, Lifecycle}, metrics::Metrics};
+///
+/// let (config, metrics) = (Arc::new(Config::default()), Arc::new(Metrics::new(1)));
+/// let (control, sender, signals) = control::start(config, metrics, Arc::new(Lifecycle::new()))?;
+/// control.stop(Duration::from_secs(1));
+/// # drop((sender, signals));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// What the system says when it gives no thread, event loop or signal handler.
+pub fn start(
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    lifecycle: Arc<Lifecycle>,
+) -> io::Result<(Control, Sender, Signals)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (signal_sender, signals) = mpsc::channel();
+    {
+        let _inside = runtime.enter();
+        runtime.spawn(pass_signals(
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal_sender,
+        ));
+    }
+    let (handed_sender, handed) = queue::channel(HANDED_MAX);
+    let (stop, stopping) = watch::channel(None);
+    let router = router::router(&config, metrics, lifecycle);
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || runtime.block_on(serve::run(handed, config, router, stopping)))?;
+    Ok((Control { thread, stop }, Sender(handed_sender), Signals(signals)))
+}
+
+async fn pass_signals(
+    mut terminate: tokio::signal::unix::Signal,
+    mut interrupt: tokio::signal::unix::Signal,
+    signals: mpsc::Sender<Signal>,
+) {
+    loop {
+        let signal = tokio::select! {
+            _ = terminate.recv() => Signal::Terminate,
+            _ = interrupt.recv() => Signal::Interrupt,
+        };
+        if signals.send(signal).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

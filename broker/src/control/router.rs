@@ -1,0 +1,72 @@
+//! What HTTP finds at which path, and the headers every answer carries.
+//!
+//! Knows no sockets, so that tests call it without one. Built once by `control::start`.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::{Lifecycle, Phase, answer, assets};
+use crate::config::Config;
+use crate::metrics::Metrics;
+use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
+
+/// Longest request body that is read, in bytes; a longer one is answered 413.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// The routes of the control plane.
+pub(super) fn router(config: &Config, metrics: Arc<Metrics>, lifecycle: Arc<Lifecycle>) -> Router {
+    let exposition = Arc::new(Exposition::new(metrics));
+    let mut router = Router::new()
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready).with_state(lifecycle))
+        .route("/metrics", get(scrape).with_state(exposition))
+        .route("/ws", get(async || answer::upgrade_required()))
+        .merge(assets::routes());
+    if config.echo {
+        router = router.route("/echo", get(async || answer::upgrade_required()));
+    }
+    router
+        .fallback(async || answer::not_found())
+        .method_not_allowed_fallback(async || answer::method_not_allowed())
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(with_common_headers))
+}
+
+/// Whether to send clients here: not before all workers listen, nor once they are sent away.
+async fn ready(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
+    let (status, phase) = match lifecycle.phase() {
+        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Phase::Ready => (StatusCode::OK, "ready"),
+        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    (status, phase).into_response()
+}
+
+async fn scrape(State(exposition): State<Arc<Exposition>>) -> Response {
+    match exposition.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "metrics could not be written");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            answer::error(status, "internal", "metrics could not be written")
+        }
+    }
+}
+
+async fn with_common_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! The loop of the control plane: takes the connections that workers hand over and serves HTTP/1.1
+//! on each, in one thread.
+//!
+//! Every state has a deadline: a request head `handshake_timeout_ms`, a request 30 s, a stalled answer 10 s, and no
+//! connection lives longer than 5 minutes. Run by `control::start`.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::Service;
+
+use super::socket::Socket;
+use super::{Handed, answer};
+use crate::config::Config;
+
+/// Most HTTP connections at once; one more is answered 503.
+pub(super) const CONNECTIONS_MAX: usize = 1024;
+/// Time from a request's head until its answer begins; then 408.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest time a peer may take none of an answer.
+const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Age at which a connection is asked to end after the request at work.
+const AGE_MAX: Duration = Duration::from_secs(300);
+/// Time for that request.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// hyper takes no smaller buffer than this.
+const BUFFER_BYTES_MIN: usize = 8192;
+
+/// Serves until told to stop, then for as long as that says at most.
+pub(super) async fn run(
+    mut handed: mpsc::Receiver<Handed>,
+    config: Arc<Config>,
+    router: Router,
+    mut stopping: watch::Receiver<Option<Duration>>,
+) {
+    let mut connections = JoinSet::new();
+    let http = http(&config);
+    loop {
+        tokio::select! {
+            Some(handed) = handed.recv() => take(handed, &mut connections, &http, &router, &stopping),
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an HTTP connection failed");
+                }
+            }
+            _ = stopping.changed() => break,
+        }
+    }
+    handed.close();
+    while let Ok(handed) = handed.try_recv() {
+        take(handed, &mut connections, &http, &router, &stopping);
+    }
+    let grace = stopping.borrow().unwrap_or_default();
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    if timeout(grace, all_ended).await.is_err() {
+        tracing::debug!("HTTP connections were cut off");
+    }
+}
+
+/// The workers have held a connection's first head to these limits; they hold for the later ones of
+/// a kept connection too.
+fn http(config: &Config) -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_millis(config.handshake_timeout_ms))
+        .max_headers(config.headers_max as usize)
+        .max_buf_size(BUFFER_BYTES_MIN.max(config.head_bytes_max as usize));
+    http
+}
+
+fn take(
+    handed: Handed,
+    connections: &mut JoinSet<()>,
+    http: &http1::Builder,
+    router: &Router,
+    stopping: &watch::Receiver<Option<Duration>>,
+) {
+    if connections.len() >= CONNECTIONS_MAX {
+        // The answer fits a fresh socket's buffer; if not, the peer sees the end alone.
+        let _ = (&handed.socket).write(answer::TOO_MANY);
+        return;
+    }
+    let stream = match TcpStream::from_std(handed.socket) {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::warn!(%error, peer = %handed.peer, "a socket could not be taken over");
+            return;
+        }
+    };
+    let socket = Socket::new(handed.read, stream, STALL_TIMEOUT);
+    let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
+    connections.spawn(serve(socket, handed.peer, http, router, stopping));
+}
+
+async fn serve(
+    socket: Socket<TcpStream>,
+    peer: SocketAddr,
+    http: http1::Builder,
+    router: Router,
+    mut stopping: watch::Receiver<Option<Duration>>,
+) {
+    let service = service_fn(move |request| respond(request, peer, router.clone()));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
+    tokio::select! {
+        ended = connection.as_mut() => return log_end(peer, ended),
+        _ = stopping.wait_for(Option::is_some) => {}
+        () = sleep(AGE_MAX) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    if let Ok(ended) = timeout(LAST_REQUEST_TIMEOUT, connection).await {
+        log_end(peer, ended);
+    }
+}
+
+fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%peer, %error, "HTTP connection failed");
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    mut router: Router,
+) -> Result<Response, Infallible> {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = match timeout(REQUEST_TIMEOUT, router.call(request.map(Body::new))).await {
+        Ok(response) => response?,
+        Err(_) => {
+            let message = "the request took too long";
+            answer::last_error(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
+        }
+    };
+    let status = response.status().as_u16();
+    tracing::debug!(%peer, %method, ?path, status, took = ?began.elapsed(), "HTTP request");
+    Ok(response)
+}

@@ -1,0 +1,312 @@
+//! The hub: topics, subscriptions and what is to be sent to whom. One hub per worker; hubs share
+//! nothing but [`Shared`].
+//!
+//! Sans-IO: no sockets, no clock, no threads. Requests and mail come in by `handle_*`, time is
+//! passed in as milliseconds of the broker's clock, and what is to be sent lies in the
+//! [`Outbox`] until the worker flushes it.
+//!
+//! | part | what it is |
+//! |---|---|
+//! | [`directory`], [`topic`] | every topic in use: epoch, seq, interested workers |
+//! | [`interest`], [`trie`] | which workers have which wildcard filters |
+//! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
+//! | [`lists`], [`session`] | this worker's subscribers |
+//! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use broker_proto::ws::{CloseCode, Opcode};
+
+use crate::config::Config;
+use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
+
+pub mod backlog;
+mod commands;
+pub mod directory;
+pub mod interest;
+pub mod lists;
+pub mod mailbox;
+pub mod message;
+pub mod outbox;
+pub mod session;
+pub mod shared;
+pub mod topic;
+pub mod trie;
+
+use self::lists::{Lists, Watched};
+use self::mailbox::Mail;
+use self::message::Message;
+use self::outbox::{NodeId, Outbox};
+use self::session::{Protocol, Session};
+pub use self::shared::Shared;
+use self::topic::{Topic, WorkerSet};
+
+/// Bytes of frames after which a turn is flushed before it goes on.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
+/// Appended frames, over all sessions, after which it is flushed likewise.
+const TURN_DELIVERIES_MAX: usize = 256 * 1024;
+
+/// One worker's part of the broker's state.
+#[derive(Debug)]
+pub struct Hub {
+    worker: usize,
+    shared: Arc<Shared>,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    sessions: Vec<Option<Session>>,
+    lists: Lists,
+    /// What the worker flushes at the end of the turn.
+    pub outbox: Outbox,
+    mail: VecDeque<Mail>,
+    /// How much mail was ever handled.
+    handled: u64,
+    /// Topics this hub made, in the order in which to look whether they are still in use.
+    lingering: VecDeque<(Arc<Topic>, u64)>,
+    wakes: WorkerSet,
+    /// Workers whose mailbox this hub found full, and a publisher was therefore paused.
+    full: WorkerSet,
+    publisher_paused: bool,
+    answer: Vec<u8>,
+}
+
+/// Why a session must end, with what its peer is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disconnect {
+    /// The code of the close frame.
+    pub code: CloseCode,
+    /// The reason in the close frame.
+    pub message: Cow<'static, str>,
+    /// How it is counted.
+    pub reason: CloseReason,
+}
+
+/// What [`Hub::handle_mail`] left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailStep {
+    /// The mailbox was empty in the end.
+    Done,
+    /// The turn is large enough: flush, then go on.
+    Flush,
+    /// The broker is stopping.
+    Drain,
+}
+
+impl Hub {
+    /// The hub of worker `worker`, without sessions.
+    pub fn new(
+        worker: usize,
+        shared: Arc<Shared>,
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            worker,
+            shared,
+            config,
+            metrics,
+            sessions: Vec::new(),
+            lists: Lists::default(),
+            outbox: Outbox::new(),
+            mail: VecDeque::new(),
+            handled: 0,
+            lingering: VecDeque::new(),
+            wakes: 0,
+            full: 0,
+            publisher_paused: false,
+            answer: Vec::new(),
+        }
+    }
+
+    /// Opens a session in a free slot.
+    pub fn open(&mut self, slot: u32, id: u64, protocol: Protocol) {
+        let at = slot as usize;
+        if self.sessions.len() <= at {
+            self.sessions.resize_with(at + 1, || None);
+        }
+        debug_assert!(self.sessions[at].is_none(), "slot {slot} is taken");
+        self.sessions[at] = Some(Session::new(id, protocol));
+    }
+
+    /// Ends the session in `slot`, if there is one; the slot is free afterwards.
+    pub fn close(&mut self, slot: u32) {
+        self.unsubscribe_all(slot);
+        if let Some(session) = self.sessions.get_mut(slot as usize) {
+            *session = None;
+        }
+    }
+
+    /// The session in `slot`, if one is open.
+    pub fn session(&mut self, slot: u32) -> Option<&mut Session> {
+        self.sessions.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Takes a session out of all lists: nothing is delivered to it any more.
+    pub fn unsubscribe_all(&mut self, slot: u32) {
+        while let Some(subscription) =
+            self.session(slot).and_then(|session| session.subscriptions.last().copied())
+        {
+            self.leave(slot, subscription.list);
+        }
+        if let Some(session) = self.session(slot) {
+            session.subscriptions = Vec::new();
+        }
+    }
+
+    /// Puts a frame for one session behind what is pending for it in this turn.
+    pub fn send(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let frame = self.outbox.add_own(opcode, payload);
+        session.pending = self.outbox.append(slot, session.pending, frame);
+    }
+
+    /// Puts the answer to a session's handshake before all else.
+    pub fn send_raw(&mut self, slot: u32, bytes: &[u8]) {
+        let frame = self.outbox.add_raw(bytes);
+        if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) {
+            session.pending = self.outbox.append(slot, session.pending, frame);
+        }
+    }
+
+    /// Whether this turn has something for a session.
+    pub fn has_pending(&mut self, slot: u32) -> bool {
+        self.session(slot).is_some_and(|session| session.pending != NodeId::root(session.protocol))
+    }
+
+    /// Moves out what this turn has for a session, with the protocol it speaks; `None` if there is
+    /// nothing.
+    pub fn take_pending(&mut self, slot: u32) -> Option<(NodeId, Protocol)> {
+        let session = self.session(slot)?;
+        let root = NodeId::root(session.protocol);
+        let pending = std::mem::replace(&mut session.pending, root);
+        (pending != root).then_some((pending, session.protocol))
+    }
+
+    /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes.
+    pub fn handle_mail(&mut self) -> MailStep {
+        if self.mail.is_empty() {
+            self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
+        }
+        let mut deliveries = 0;
+        while let Some(mail) = self.mail.pop_front() {
+            self.handled += 1;
+            match mail {
+                Mail::Message(message) => deliveries += self.deliver(message),
+                Mail::Drain => return MailStep::Drain,
+            }
+            if self.outbox.bytes() >= TURN_BYTES_MAX || deliveries >= TURN_DELIVERIES_MAX {
+                return MailStep::Flush;
+            }
+        }
+        MailStep::Done
+    }
+
+    /// What all hubs share.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Delivers all mail that waits, however much it is.
+    fn deliver_waiting(&mut self) {
+        self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
+        while let Some(Mail::Message(message)) = self.mail.pop_front_if(|mail| !mail.is_drain()) {
+            self.handled += 1;
+            self.deliver(message);
+        }
+    }
+
+    /// Whether the worker may sleep; if so, a push into its mailbox asks for it to be woken.
+    pub fn park(&mut self) -> bool {
+        self.mail.is_empty() && self.shared.mailbox(self.worker).park()
+    }
+
+    /// The workers that must be woken for what was handed to them in this turn.
+    pub fn take_wakes(&mut self) -> WorkerSet {
+        std::mem::take(&mut self.wakes)
+    }
+
+    /// Whether a publish since the last call went into a full mailbox: its publisher must not be
+    /// read until [`may_resume`](Self::may_resume).
+    pub fn take_publisher_paused(&mut self) -> bool {
+        std::mem::take(&mut self.publisher_paused)
+    }
+
+    /// Whether the mailboxes that were full are below their limit again.
+    pub fn may_resume(&mut self) -> bool {
+        let shared = &self.shared;
+        let full = self.full;
+        let still = workers(full).filter(|&at| shared.mailbox(at).is_full());
+        self.full = still.fold(0, |set, at| set | 1 << at);
+        self.full == 0
+    }
+
+    /// Once a second: forgets topics that nobody uses any more.
+    pub fn handle_tick(&mut self, now_ms: u64) {
+        let linger_ms = self.config.topic_linger_ms;
+        while self.lingering.front().is_some_and(|(_, due_ms)| *due_ms <= now_ms) {
+            let Some((topic, _)) = self.lingering.pop_front() else { break };
+            if !self.shared.retire_if_idle(&topic, now_ms, linger_ms) {
+                self.lingering.push_back((topic, now_ms + linger_ms.max(1_000)));
+            }
+        }
+        self.lingering.shrink_to(self.lingering.len() * 2);
+    }
+
+    /// Appends a message to the pending frames of its subscribers; returns how many they are.
+    fn deliver(&mut self, message: Arc<Message>) -> usize {
+        let topic = message.topic().clone();
+        let seq = message.seq();
+        let frame = self.outbox.add_shared(message);
+        let mut count = 0;
+        if let Some(list) = self.lists.of_topic(topic.id())
+            && let Watched::Topic { seq: last, .. } = &mut list.watched
+            && seq > *last
+        {
+            // A message from before the first subscription here is for wildcard filters only.
+            debug_assert_eq!(seq, *last + 1, "a worker sees every message of a topic, in order");
+            *last = seq;
+            for subscriber in &list.subscribers {
+                if let Some(session) = &mut self.sessions[subscriber.slot as usize] {
+                    session.pending = self.outbox.append(subscriber.slot, session.pending, frame);
+                    session.sent += 1;
+                }
+            }
+            count = list.subscribers.len();
+        }
+        for list in self.lists.matching(&topic) {
+            if matches!(list.watched, Watched::Filter { from, .. } if self.handled <= from) {
+                continue;
+            }
+            for subscriber in &list.subscribers {
+                if let Some(session) = &mut self.sessions[subscriber.slot as usize]
+                    && !self.outbox.ends_with(session.pending, frame)
+                {
+                    session.pending = self.outbox.append(subscriber.slot, session.pending, frame);
+                    session.sent += 1;
+                    count += 1;
+                }
+            }
+        }
+        self.counters().mail.add(1);
+        self.counters().deliveries.add(count as u64);
+        count
+    }
+
+    fn counters(&self) -> &WorkerMetrics {
+        &self.metrics.workers[self.worker]
+    }
+}
+
+/// The members of a set.
+pub fn workers(mut set: WorkerSet) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let next = set.trailing_zeros();
+        (next < WorkerSet::BITS).then(|| {
+            set &= set - 1;
+            next as usize
+        })
+    })
+}

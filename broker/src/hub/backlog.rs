@@ -1,0 +1,216 @@
+//! A backlog: what the kernel did not take from a connection's flush, in order, to be sent when
+//! the socket is writable again. Shared frames stay shared; only private ones are copied.
+//!
+//! It counts its bytes; what happens at the limit is decided by whoever flushes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::message::Message;
+use super::session::Protocol;
+
+/// Frames that wait for a socket, the first of them perhaps sent in part.
+#[derive(Debug)]
+pub struct Backlog {
+    frames: VecDeque<Waiting>,
+    protocol: Protocol,
+    /// How much of the first frame was sent.
+    offset: usize,
+    bytes: u64,
+    own_bytes: u64,
+    messages: u32,
+    /// The answer to the newest ping, to be sent when all else is out.
+    pong: Option<Box<[u8]>>,
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+pub enum Waiting {
+    /// A message for many.
+    Shared(Arc<Message>),
+    /// A frame for this connection alone.
+    Own(Box<[u8]>),
+}
+
+impl Backlog {
+    /// An empty backlog of a connection that speaks `protocol`.
+    pub fn new(protocol: Protocol) -> Self {
+        let frames = VecDeque::new();
+        Self { frames, protocol, offset: 0, bytes: 0, own_bytes: 0, messages: 0, pong: None }
+    }
+
+    /// Puts a frame last; `sent` bytes of it are out already, which only a first frame can have.
+    pub fn push(&mut self, frame: Waiting, sent: usize) {
+        debug_assert!(sent == 0 || self.frames.is_empty());
+        let len = frame.bytes(self.protocol).len();
+        self.bytes += (len - sent) as u64;
+        match frame {
+            Waiting::Own(_) => self.own_bytes += (len - sent) as u64,
+            Waiting::Shared(_) => self.messages += 1,
+        }
+        if self.frames.is_empty() {
+            self.offset = sent;
+        }
+        self.frames.push_back(frame);
+        self.check();
+    }
+
+    /// Keeps the answer to a ping; an older one that still waits is dropped (RFC 6455 §5.5.3).
+    pub fn replace_pong(&mut self, frame: &[u8]) {
+        self.pong = Some(frame.into());
+    }
+
+    /// Bytes that wait, without the pong.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes of them that are no shared message.
+    pub fn own_bytes(&self) -> u64 {
+        self.own_bytes
+    }
+
+    /// Messages that wait, the one that is partly out among them.
+    pub fn messages(&self) -> u32 {
+        self.messages
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.pong.is_none()
+    }
+
+    /// The slices to be sent next, in order.
+    pub fn slices(&mut self) -> impl Iterator<Item = &[u8]> {
+        if self.frames.is_empty()
+            && let Some(pong) = self.pong.take()
+        {
+            self.push(Waiting::Own(pong), 0);
+        }
+        let (offset, protocol) = (self.offset, self.protocol);
+        self.frames.iter().enumerate().map(move |(at, frame)| {
+            let bytes = frame.bytes(protocol);
+            if at == 0 { &bytes[offset..] } else { bytes }
+        })
+    }
+
+    /// The next `sent` bytes are out. Returns how many frames that finished.
+    pub fn advance(&mut self, mut sent: usize) -> u64 {
+        let mut finished = 0;
+        self.bytes -= sent as u64;
+        while let Some(frame) = self.frames.front() {
+            let left = frame.bytes(self.protocol).len() - self.offset;
+            if let Waiting::Own(_) = frame {
+                self.own_bytes -= left.min(sent) as u64;
+            }
+            if sent < left {
+                self.offset += sent;
+                break;
+            }
+            if let Waiting::Shared(_) = frame {
+                self.messages -= 1;
+            }
+            sent -= left;
+            self.offset = 0;
+            self.frames.pop_front();
+            finished += 1;
+        }
+        self.check();
+        finished
+    }
+
+    /// Drops everything behind the first message, because the connection is too slow. What is
+    /// left is sent before the close frame, so its topic and seq are the last that arrive.
+    pub fn cut(&mut self) -> Option<Arc<Message>> {
+        let keep = self.frames.iter().position(|frame| matches!(frame, Waiting::Shared(_)));
+        let kept = keep.map_or(usize::from(self.offset > 0), |at| at + 1);
+        self.frames.truncate(kept);
+        self.pong = None;
+        self.bytes = 0;
+        self.own_bytes = 0;
+        for (at, frame) in self.frames.iter().enumerate() {
+            let left = frame.bytes(self.protocol).len() - if at == 0 { self.offset } else { 0 };
+            self.bytes += left as u64;
+            if let Waiting::Own(_) = frame {
+                self.own_bytes += left as u64;
+            }
+        }
+        self.frames.shrink_to_fit();
+        self.messages = u32::from(keep.is_some());
+        match self.frames.back() {
+            Some(Waiting::Shared(message)) => Some(message.clone()),
+            _ => None,
+        }
+    }
+
+    #[cfg(not(debug_assertions))]
+    fn check(&self) {}
+
+    /// offset < len(first frame); bytes == sum of all - offset
+    #[cfg(debug_assertions)]
+    fn check(&self) {
+        let sum: usize = self.frames.iter().take(64).map(|f| f.bytes(self.protocol).len()).sum();
+        if self.frames.len() <= 64 {
+            assert_eq!(self.bytes, (sum - self.offset) as u64);
+        }
+        let first = self.frames.front().map_or(1, |frame| frame.bytes(self.protocol).len());
+        assert!(self.offset < first);
+        assert!(self.own_bytes <= self.bytes);
+    }
+}
+
+impl Waiting {
+    fn bytes(&self, protocol: Protocol) -> &[u8] {
+        match self {
+            Self::Shared(message) => message.frame(protocol),
+            Self::Own(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(backlog: &mut Backlog) -> Vec<u8> {
+        backlog.slices().flatten().copied().collect()
+    }
+
+    #[test]
+    fn what_was_sent_is_gone_and_the_rest_follows_in_order() {
+        let mut backlog = Backlog::new(Protocol::Json);
+        backlog.push(Waiting::Own(Box::from(*b"hello")), 2);
+        backlog.push(Waiting::Own(Box::from(*b"world")), 0);
+        assert_eq!(backlog.bytes(), 8);
+        assert_eq!(waiting(&mut backlog), b"lloworld");
+        assert_eq!(backlog.advance(1), 0);
+        assert_eq!(backlog.advance(3), 1);
+        assert_eq!(waiting(&mut backlog), b"orld");
+        assert_eq!(backlog.advance(4), 1);
+        assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn only_the_newest_pong_is_kept_and_it_is_sent_last() {
+        let mut backlog = Backlog::new(Protocol::Json);
+        backlog.push(Waiting::Own(Box::from(*b"x")), 0);
+        backlog.replace_pong(b"old");
+        backlog.replace_pong(b"new");
+        assert_eq!(waiting(&mut backlog), b"x");
+        backlog.advance(1);
+        assert!(!backlog.is_empty());
+        assert_eq!(waiting(&mut backlog), b"new");
+        backlog.advance(3);
+        assert!(backlog.is_empty());
+    }
+
+    #[test]
+    fn a_cut_never_tears_a_frame_that_is_partly_out() {
+        let mut backlog = Backlog::new(Protocol::Json);
+        backlog.push(Waiting::Own(Box::from(*b"partly")), 3);
+        backlog.push(Waiting::Own(Box::from(*b"later")), 0);
+        assert!(backlog.cut().is_none());
+        assert_eq!(waiting(&mut backlog), b"tly");
+        assert_eq!((backlog.bytes(), backlog.own_bytes()), (3, 3));
+    }
+}

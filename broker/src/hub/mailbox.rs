@@ -1,0 +1,147 @@
+//! A worker's mailbox: what other workers (and itself) hand to it, in order.
+//!
+//! Bounded in bytes, softly: what has its seq must get through, so a push always succeeds, and
+//! tells the pusher when the limit is passed. The pusher then stops reading from those who fill
+//! it until the mailbox is emptied; it can overshoot by what was already read, no more. Knows
+//! nothing of threads' wakers: it says who must be woken.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::message::Message;
+use super::topic::WorkerSet;
+
+/// What lies in a mailbox.
+#[derive(Clone, Debug)]
+pub enum Mail {
+    /// Deliver this to your subscribers.
+    Message(Arc<Message>),
+    /// Stop accepting, say goodbye to everyone, and end.
+    Drain,
+}
+
+/// The queue between workers.
+#[derive(Debug)]
+pub struct Mailbox {
+    inner: Mutex<Inner>,
+    /// What `inner.bytes` is, to be read without the lock.
+    bytes: AtomicU64,
+    bytes_max: u64,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    mail: VecDeque<Mail>,
+    bytes: u64,
+    /// How much mail was ever put in.
+    pushed: u64,
+    /// The owner sleeps, or is about to: whoever pushes must wake it.
+    parked: bool,
+    /// Workers that wait for this mailbox to be emptied.
+    waiting: WorkerSet,
+}
+
+/// What came of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pushed {
+    /// The owner must be woken.
+    pub wake: bool,
+    /// The mailbox is over its limit: stop reading from the publisher.
+    pub full: bool,
+}
+
+impl Mailbox {
+    /// An empty mailbox that asks for a pause above `bytes_max`.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { inner: Mutex::default(), bytes: AtomicU64::new(0), bytes_max }
+    }
+
+    /// Puts `mail` last. A worker `from` that is told `full` is remembered, and named by the
+    /// [`take`](Self::take) that empties the mailbox.
+    pub fn push(&self, mail: Mail, from: Option<usize>) -> Pushed {
+        let mut inner = self.lock();
+        inner.bytes += mail.held_bytes();
+        inner.mail.push_back(mail);
+        inner.pushed += 1;
+        self.bytes.store(inner.bytes, Ordering::Relaxed);
+        let full = inner.bytes > self.bytes_max;
+        if let (true, Some(from)) = (full, from) {
+            inner.waiting |= 1 << from;
+        }
+        Pushed { wake: std::mem::take(&mut inner.parked), full }
+    }
+
+    /// Moves all mail behind what is in `into`; returns the workers that waited for this.
+    pub fn take(&self, into: &mut VecDeque<Mail>) -> WorkerSet {
+        let mut inner = self.lock();
+        inner.parked = false;
+        inner.bytes = 0;
+        self.bytes.store(0, Ordering::Relaxed);
+        if into.is_empty() {
+            std::mem::swap(into, &mut inner.mail);
+        } else {
+            into.append(&mut inner.mail);
+        }
+        std::mem::take(&mut inner.waiting)
+    }
+
+    /// The owner wants to sleep: true if the mailbox is empty, and from then on a push says `wake`.
+    pub fn park(&self) -> bool {
+        let mut inner = self.lock();
+        inner.parked = inner.mail.is_empty();
+        inner.parked
+    }
+
+    /// How much mail was ever put in: tells what was there before a point in time.
+    pub fn pushed(&self) -> u64 {
+        self.lock().pushed
+    }
+
+    /// Whether it is over its limit.
+    pub fn is_full(&self) -> bool {
+        self.bytes() > self.bytes_max
+    }
+
+    /// Bytes of memory held by the mail in it.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A panic while the lock is held leaves whole values behind.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Mail {
+    /// Whether it asks the worker to stop.
+    pub fn is_drain(&self) -> bool {
+        matches!(self, Self::Drain)
+    }
+
+    fn held_bytes(&self) -> u64 {
+        match self {
+            Self::Message(message) => message.held_bytes() as u64,
+            Self::Drain => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_push_wakes_a_parked_owner_once_and_an_owner_with_mail_cannot_park() {
+        let mailbox = Mailbox::new(1_000);
+        assert!(mailbox.park());
+        assert!(mailbox.push(Mail::Drain, None).wake);
+        assert!(!mailbox.push(Mail::Drain, None).wake);
+        assert!(!mailbox.park());
+        let mut mail = VecDeque::new();
+        mailbox.take(&mut mail);
+        assert_eq!(mail.len(), 2);
+        assert!(mailbox.park());
+    }
+}

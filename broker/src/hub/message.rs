@@ -1,0 +1,124 @@
+//! A published message: the payload copied once, encoded once per protocol in use, and shared by
+//! reference by every worker and every backlog.
+//!
+//! The frame in the publisher's own protocol is built at once and holds the only copy of the
+//! payload; the frame of the other protocol is derived from it by the first worker that needs it.
+
+use std::ops::Range;
+use std::sync::{Arc, OnceLock};
+
+use broker_proto::command::Payload;
+use broker_proto::topic::Topic as TopicName;
+use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX, Opcode};
+use broker_proto::{bin, json};
+
+use super::session::Protocol;
+use super::topic::Topic;
+
+/// One message of one topic, with its place in the topic's order.
+#[derive(Debug)]
+pub struct Message {
+    topic: Arc<Topic>,
+    seq: u64,
+    /// The protocol that `frame` is encoded in: its publisher's.
+    native: Protocol,
+    frame: Frame,
+    /// Where the payload lies in `frame`.
+    payload: Range<usize>,
+    payload_is_json: bool,
+    /// The frame in the protocol that is not `native`.
+    other: OnceLock<Frame>,
+}
+
+impl Message {
+    /// Copies `payload` into a frame of `native`, as message `seq` of `topic`.
+    /// `name` is the topic's, already checked.
+    pub fn new(
+        topic: Arc<Topic>,
+        name: TopicName<'_>,
+        seq: u64,
+        payload: Payload<'_>,
+        native: Protocol,
+    ) -> Self {
+        let (frame, range) = Frame::encode(name, seq, payload, native);
+        let payload_is_json = matches!(payload, Payload::Json(_));
+        Self { topic, seq, native, frame, payload: range, payload_is_json, other: OnceLock::new() }
+    }
+
+    /// The topic it was published on.
+    pub fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    /// Its number within the topic's epoch, from 1.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// The whole unmasked WebSocket frame for subscribers that speak `protocol`.
+    pub fn frame(&self, protocol: Protocol) -> &[u8] {
+        if protocol == self.native {
+            return self.frame.bytes();
+        }
+        let build = || Frame::encode(self.topic.name(), self.seq, self.payload(), protocol).0;
+        self.other.get_or_init(build).bytes()
+    }
+
+    /// Bytes of memory it holds, without the frame that may be derived later.
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.frame.bytes.capacity()
+    }
+
+    fn payload(&self) -> Payload<'_> {
+        let bytes = &self.frame.bytes[self.payload.clone()];
+        if self.payload_is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) }
+    }
+}
+
+/// An encoded WebSocket frame. The header's length is known only after the payload is written, so
+/// it is put right in front of it and the frame begins at `start`.
+#[derive(Debug)]
+struct Frame {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Frame {
+    fn encode(
+        topic: TopicName<'_>,
+        seq: u64,
+        payload: Payload<'_>,
+        protocol: Protocol,
+    ) -> (Self, Range<usize>) {
+        let room = match protocol {
+            Protocol::Bin => bin::message_bytes(topic, payload),
+            Protocol::Json | Protocol::Echo => json::message_bytes(topic, payload),
+        };
+        let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + room);
+        bytes.resize(HEADER_BYTES_MAX, 0);
+        let range = match protocol {
+            Protocol::Bin => bin::encode_message(&mut bytes, topic, seq, payload),
+            Protocol::Json | Protocol::Echo => {
+                json::encode_message(&mut bytes, topic, seq, payload)
+            }
+        };
+        let header = FrameHeader::new(protocol.opcode(), bytes.len() - HEADER_BYTES_MAX, None);
+        let start = HEADER_BYTES_MAX - header.as_slice().len();
+        bytes[start..HEADER_BYTES_MAX].copy_from_slice(header.as_slice());
+        (Self { bytes, start }, range)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+impl Protocol {
+    /// The opcode of this protocol's messages.
+    pub fn opcode(self) -> Opcode {
+        match self {
+            Self::Json | Self::Echo => Opcode::Text,
+            Self::Bin => Opcode::Binary,
+        }
+    }
+}

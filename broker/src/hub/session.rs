@@ -1,0 +1,103 @@
+//! A session: what the hub knows of one open WebSocket, apart from its bytes and its socket.
+
+use super::outbox::NodeId;
+
+/// What a session speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// `altavoz.v1.json`, text messages.
+    Json,
+    /// `altavoz.v1.bin`, binary messages.
+    Bin,
+    /// Every message is sent back as it came; no topics.
+    Echo,
+}
+
+/// The state of one open connection in the hub. Its key is the connection's slot in its worker.
+#[derive(Debug)]
+pub struct Session {
+    /// What this turn has put aside for it; see [`super::outbox`].
+    pub pending: NodeId,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// What it is subscribed to.
+    pub subscriptions: Vec<Subscription>,
+    /// Messages of its subscriptions that were queued or sent.
+    pub sent: u64,
+    /// Messages it published.
+    pub published: u64,
+    /// Messages among its backlog, as of the last flush.
+    pub waiting: u32,
+    /// Its number, unique in this process.
+    pub id: u64,
+    /// The allowance for commands.
+    pub budget: Budget,
+}
+
+/// Where a session stands in a list of subscribers.
+#[derive(Clone, Copy, Debug)]
+pub struct Subscription {
+    /// The list, by its key in the hub's lists.
+    pub list: u32,
+    /// Its place there.
+    pub place: u32,
+}
+
+impl Session {
+    /// A session without subscriptions.
+    pub fn new(id: u64, protocol: Protocol) -> Self {
+        Self {
+            pending: NodeId::root(protocol),
+            protocol,
+            subscriptions: Vec::new(),
+            sent: 0,
+            published: 0,
+            waiting: 0,
+            id,
+            budget: Budget::default(),
+        }
+    }
+}
+
+/// A token bucket: `rate` a second, and a burst on top. Full at first.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Budget {
+    /// What was taken out and has not come back, in thousandths.
+    spent_milli: u32,
+    at_ms: u32,
+}
+
+impl Budget {
+    /// Takes one out; false if there is none left. A `rate` of 0 means no limit.
+    pub fn take(&mut self, now_ms: u64, rate: u32, burst: u32) -> bool {
+        if rate == 0 {
+            return true;
+        }
+        // Wraps after 49 days of silence at worst, which then gives back too little for a moment.
+        let elapsed = (now_ms as u32).wrapping_sub(self.at_ms);
+        let back = u64::from(elapsed) * u64::from(rate);
+        self.at_ms = now_ms as u32;
+        self.spent_milli = u64::from(self.spent_milli).saturating_sub(back) as u32;
+        if u64::from(self.spent_milli) + 1_000 > u64::from(burst) * 1_000 {
+            return false;
+        }
+        self.spent_milli += 1_000;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_gives_its_burst_and_then_its_rate() {
+        let mut budget = Budget::default();
+        let taken = (0..100).filter(|_| budget.take(0, 10, 20)).count();
+        assert_eq!(taken, 20);
+        assert!(!budget.take(99, 10, 20));
+        assert!(budget.take(200, 10, 20));
+        let taken = (0..10_000).filter(|ms| budget.take(200 + ms, 10, 20)).count();
+        assert!((99..=101).contains(&taken), "{taken} in ten seconds at 10 a second");
+    }
+}

@@ -1,0 +1,135 @@
+//! One topic of the directory: its order (epoch and seq) and the workers that want its messages.
+//!
+//! Whoever holds the topic's lock decides the order: a seq is taken and the message is put into
+//! the mailboxes of all interested workers before the lock is let go, so every worker sees the
+//! messages of a topic in one order, without holes.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use broker_proto::command::Epoch;
+use broker_proto::topic::Topic as TopicName;
+
+use super::interest::Interest;
+
+/// A set of workers, one bit each.
+pub type WorkerSet = u64;
+
+/// A topic that someone subscribes to, or has lately published on.
+#[derive(Debug)]
+pub struct Topic {
+    id: u64,
+    name: Box<str>,
+    epoch: Epoch,
+    state: Mutex<TopicState>,
+}
+
+/// What the topic's lock guards.
+#[derive(Debug)]
+pub struct TopicState {
+    /// The seq of the newest message; 0 before the first.
+    pub seq: u64,
+    /// Workers with a subscriber to exactly this topic.
+    exact: WorkerSet,
+    /// Workers with a matching wildcard filter, as of `wild_generation`.
+    wild: WorkerSet,
+    wild_generation: u64,
+    /// When someone last published or subscribed, in ms of the broker's clock.
+    used_ms: u64,
+    /// Removed from the directory: whoever still holds it must look the name up again.
+    retired: bool,
+}
+
+/// The topic was removed from the directory in the meantime; look it up again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Retired;
+
+impl Topic {
+    /// A topic nobody uses yet. `id` is never used twice in a process.
+    pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, now_ms: u64) -> Self {
+        let state = TopicState {
+            seq: 0,
+            exact: 0,
+            wild: 0,
+            wild_generation: 0,
+            used_ms: now_ms,
+            retired: false,
+        };
+        Self { id, name: name.as_str().into(), epoch, state: Mutex::new(state) }
+    }
+
+    /// Its number, unique in this process: a name that was forgotten and came back has a new one.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> TopicName<'_> {
+        TopicName::new(&self.name).expect("was checked when the topic was made")
+    }
+
+    /// Its name as plain text.
+    pub fn as_str(&self) -> &str {
+        &self.name
+    }
+
+    /// Within which its seqs count.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Takes the topic's lock to use it: publishing and subscribing keep it alive.
+    pub fn use_at(&self, now_ms: u64) -> Result<MutexGuard<'_, TopicState>, Retired> {
+        let mut state = self.lock();
+        if state.retired {
+            return Err(Retired);
+        }
+        state.used_ms = now_ms;
+        Ok(state)
+    }
+
+    /// Takes `worker` out of the set of workers with a subscriber to exactly this topic.
+    pub fn leave(&self, worker: usize) {
+        self.lock().exact &= !(1 << worker);
+    }
+
+    /// Marks the topic as removed, if nobody watches it and nobody used it for `linger_ms`.
+    /// `remove` is called under the lock, so that the name is free before anyone sees it retired.
+    pub fn retire_if_idle(
+        &self,
+        interest: &Interest,
+        now_ms: u64,
+        linger_ms: u64,
+        remove: impl FnOnce(&Self),
+    ) -> bool {
+        let mut state = self.lock();
+        let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
+        if !idle || state.watchers(self.name(), interest) != 0 {
+            return false;
+        }
+        state.retired = true;
+        remove(self);
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, TopicState> {
+        // A panic while the lock is held leaves whole values behind: each field is set at once.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl TopicState {
+    /// Adds `worker` to the workers with a subscriber to exactly this topic.
+    pub fn join(&mut self, worker: usize) {
+        self.exact |= 1 << worker;
+    }
+
+    /// The workers that want this topic's messages.
+    pub fn watchers(&mut self, name: TopicName<'_>, interest: &Interest) -> WorkerSet {
+        let generation = interest.generation();
+        if self.wild_generation != generation {
+            self.wild = interest.watchers(name);
+            self.wild_generation = generation;
+        }
+        self.exact | self.wild
+    }
+}

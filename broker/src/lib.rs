@@ -1,0 +1,25 @@
+//! Altavoz: a publish/subscribe broker for the live web.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`config`] | every setting, from flags, environment and file |
+//! | [`server`] | starts workers and control plane, and stops them |
+//! | [`worker`] | one event loop per core: accept, read, flush, deadlines |
+//! | [`transport`] | a connection's socket |
+//! | [`hub`] | topics, subscriptions, delivery; no sockets, no clock |
+//! | [`control`] | HTTP: the page, health, metrics |
+//! | [`metrics`] | what is counted |
+//! | [`sys`] | the operating system: descriptors, cores |
+
+pub mod config;
+pub mod control;
+pub mod hub;
+pub mod metrics;
+pub mod server;
+pub mod sys;
+pub mod transport;
+pub mod worker;
+
+/// Frees and allocates in the pattern of a broker, per-thread caches included.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -1,0 +1,60 @@
+//! The `broker` binary: reads the settings, starts the broker, and stops it on a signal.
+
+use std::process::ExitCode;
+
+use broker::config::{Config, LogFormat, load};
+use broker::server::Server;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let config = match load::from_args(std::env::args_os()) {
+        Ok(config) => config,
+        Err(error) => return error.report(),
+    };
+    if let Err(error) = start_log(&config) {
+        eprintln!("broker: log: {error}");
+        return ExitCode::from(2);
+    }
+    run(config)
+}
+
+fn run(config: Config) -> ExitCode {
+    let listen = config.listen;
+    let mut server = match Server::start(config) {
+        Ok(server) => server,
+        Err(error) => {
+            eprintln!("broker: can't listen on {listen}: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    announce(&server);
+    let Some(signals) = server.take_signals() else { return ExitCode::FAILURE };
+    let signal = signals.wait();
+    tracing::info!(?signal, "stopping; once more to stop at once");
+    std::thread::spawn(move || {
+        if signals.wait().is_some() {
+            std::process::exit(130);
+        }
+    });
+    server.stop();
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stdout, reason = "the one line that scripts read")]
+fn announce(server: &Server) {
+    let (version, address) = (env!("CARGO_PKG_VERSION"), server.local_addr());
+    let workers = server.workers();
+    println!(
+        "altavoz {version} listening on http://{address} (ws://{address}/ws), {workers} workers"
+    );
+}
+
+fn start_log(config: &Config) -> Result<(), String> {
+    let filter = EnvFilter::try_new(&config.log).map_err(|error| error.to_string())?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! What the broker counts: one block of counters per worker, written by that worker alone.
+//!
+//! Counting is one relaxed load and store on the worker's own cache lines, so it may stand on the
+//! publish path. Only the control plane and the `$SYS/broker` topic read. Nothing here decides.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+mod close_reason;
+pub mod prometheus;
+
+pub use close_reason::CloseReason;
+
+/// A number that one thread changes and any thread reads.
+///
+/// With a single writer a load and a store do what a locked addition would, at a tenth of its cost.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`. Only the owning worker may call this, here and in [`sub`](Self::sub) and
+    /// [`set`](Self::set): of two writers one addition could be lost.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.set(self.read().wrapping_add(n));
+    }
+
+    /// Takes `n` off a gauge; stops at zero.
+    #[inline]
+    pub fn sub(&self, n: u64) {
+        self.set(self.read().saturating_sub(n));
+    }
+
+    /// Sets a gauge.
+    #[inline]
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now; may be read by any thread.
+    #[inline]
+    pub fn get(&self) -> u64 {
+        self.read()
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The statuses with which an opening request is refused; the last place counts all others.
+pub const REFUSED_STATUSES: [u16; 11] = [400, 403, 404, 405, 408, 414, 426, 429, 431, 503, 505];
+
+/// The counters of one worker. On cache lines of their own (two at a time: the prefetcher pairs
+/// lines), so that workers don't slow each other by counting.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    /// Gauge: sockets open on this worker, whatever their state.
+    pub connections: Counter,
+    /// Sockets accepted.
+    pub accepted: Counter,
+    /// WebSocket handshakes answered 101.
+    pub handshakes: Counter,
+    /// Opening requests refused, by the place of their status in [`REFUSED_STATUSES`].
+    pub refusals: [Counter; REFUSED_STATUSES.len() + 1],
+    /// Requests that were no WebSocket handshake, handed to the control plane.
+    pub http_requests: Counter,
+    /// WebSocket data messages received.
+    pub messages_in: Counter,
+    /// Bytes read from sockets.
+    pub bytes_in: Counter,
+    /// WebSocket data messages handed to the kernel or to a backlog.
+    pub messages_out: Counter,
+    /// Bytes the kernel took from us.
+    pub bytes_out: Counter,
+    /// Write calls on sockets.
+    pub sends: Counter,
+    /// Publishes taken.
+    pub publishes: Counter,
+    /// Messages delivered: one per subscriber and message.
+    pub deliveries: Counter,
+    /// Commands read, publishes included.
+    pub commands: Counter,
+    /// Commands answered with an error.
+    pub command_errors: Counter,
+    /// Gauge: subscriptions of this worker's connections.
+    pub subscriptions: Counter,
+    /// Gauge: bytes that wait for this worker's connections.
+    pub backlog_bytes: Counter,
+    /// Gauge: connections for which bytes wait.
+    pub backlogged: Counter,
+    /// Pings sent.
+    pub pings: Counter,
+    /// Times this worker was woken by another.
+    pub wakes: Counter,
+    /// Messages taken from the mailbox.
+    pub mail: Counter,
+    /// Gauge: bytes in the mailbox.
+    pub mailbox_bytes: Counter,
+    /// Times a connection was no longer read because a limit was reached.
+    pub read_pauses: Counter,
+    /// Accepts that failed.
+    pub accept_errors: Counter,
+    /// Panics caught.
+    pub panics: Counter,
+    /// Turns of the event loop.
+    pub turns: Counter,
+    /// WebSocket connections ended, by [`CloseReason`].
+    pub closes: [Counter; CloseReason::COUNT],
+}
+
+impl WorkerMetrics {
+    /// Counts a refusal with this HTTP status.
+    pub fn count_refusal(&self, status: u16) {
+        let place = REFUSED_STATUSES.iter().position(|&known| known == status);
+        self.refusals[place.unwrap_or(REFUSED_STATUSES.len())].add(1);
+    }
+
+    /// Counts the end of a WebSocket connection.
+    pub fn count_close(&self, reason: CloseReason) {
+        self.closes[reason as usize].add(1);
+    }
+}
+
+/// All that the broker counts.
+///
+/// ```
+/// let metrics = broker::metrics::Metrics::new(2);
+/// metrics.workers[0].publishes.add(3);
+/// metrics.workers[1].publishes.add(4);
+/// assert_eq!(metrics.sum(|worker| &worker.publishes), 7);
+/// ```
+#[derive(Debug)]
+pub struct Metrics {
+    /// One block per worker, in the workers' order.
+    pub workers: Box<[WorkerMetrics]>,
+    /// Gauge: topics in the directory.
+    pub topics: AtomicU64,
+    /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
+    pub backlog_total: AtomicU64,
+    /// When counting began.
+    pub started: Instant,
+}
+
+impl Metrics {
+    /// Counters at zero for so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
+            topics: AtomicU64::new(0),
+            backlog_total: AtomicU64::new(0),
+            started: Instant::now(),
+        }
+    }
+
+    /// One counter, added up over the workers.
+    pub fn sum(&self, counter: impl Fn(&WorkerMetrics) -> &Counter) -> u64 {
+        self.workers.iter().map(|worker| counter(worker).get()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_of_two_workers_share_no_cache_line() {
+        let metrics = Metrics::new(2);
+        let [first, second] = &*metrics.workers else { panic!("two workers") };
+        assert_eq!(std::ptr::from_ref(first) as usize % 128, 0);
+        assert_eq!(std::ptr::from_ref(second) as usize % 128, 0);
+    }
+
+    #[test]
+    fn a_gauge_does_not_go_below_zero() {
+        let gauge = Counter::default();
+        gauge.add(2);
+        gauge.sub(3);
+        assert_eq!(gauge.get(), 0);
+    }
+
+    #[test]
+    fn a_status_without_a_place_counts_as_other() {
+        let worker = WorkerMetrics::default();
+        worker.count_refusal(431);
+        worker.count_refusal(599);
+        assert_eq!(worker.refusals[8].get(), 1);
+        assert_eq!(worker.refusals[REFUSED_STATUSES.len()].get(), 1);
+    }
+}

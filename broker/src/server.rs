@@ -1,0 +1,189 @@
+//! The broker as a whole: starts the workers and the control plane on one port, and stops them.
+//!
+//! Makes what they share and wires them up; does nothing per connection or message.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use broker_proto::handshake::AllowedOrigins;
+use mio::Waker;
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::config::{Config, WORKERS_MAX};
+use crate::control::{self, Control, Lifecycle, Phase, Signals};
+use crate::hub::Shared;
+use crate::hub::mailbox::Mail;
+use crate::metrics::Metrics;
+use crate::sys;
+use crate::worker::admission::Admission;
+use crate::worker::{Parts, Worker, make_poll};
+
+/// Connections that may wait to be accepted, per worker; the kernel caps it at `somaxconn`.
+const ACCEPT_QUEUE: i32 = 4096;
+/// Descriptors kept free for files, logs and the control plane.
+const DESCRIPTORS_RESERVED: u64 = 64;
+/// How long HTTP requests may go on when the broker stops.
+const CONTROL_GRACE: Duration = Duration::from_secs(2);
+
+/// A running broker.
+///
+/// ```
+/// # fn main() -> std::io::Result<()> {
+/// let listen = "127.0.0.1:0".parse().expect("an address");
+/// let server = broker::server::Server::start(broker::config::Config {
+///     listen,
+///     workers: 1,
+///     ..Default::default()
+/// })?;
+/// assert_ne!(server.local_addr().port(), 0);
+/// server.stop();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    local_addr: SocketAddr,
+    shared: Arc<Shared>,
+    wakers: Arc<[Waker]>,
+    workers: Vec<JoinHandle<()>>,
+    control: Control,
+    signals: Option<Signals>,
+    lifecycle: Arc<Lifecycle>,
+}
+
+impl Server {
+    /// Starts a broker.
+    ///
+    /// # Errors
+    /// The address can't be listened on, or the system gives no more threads or descriptors.
+    pub fn start(config: Config) -> io::Result<Self> {
+        let started = Instant::now();
+        let cores = sys::cores();
+        let count = if config.workers == 0 { cores.len() } else { config.workers };
+        let count = count.clamp(1, WORKERS_MAX);
+        let (listeners, local_addr) = listen(config.listen, count)?;
+        let config = Arc::new(config);
+        let origins = AllowedOrigins::parse(&config.allow_origin)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+        let metrics = Arc::new(Metrics::new(count));
+        let lifecycle = Arc::new(Lifecycle::default());
+        let (control, sender, signals) =
+            control::start(config.clone(), metrics.clone(), lifecycle.clone())?;
+        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let topics_max = config.topics_max.into();
+        let shared = Shared::new(count, config.mailbox_bytes_max, topics_max, unix_s);
+        let shared = Arc::new(shared);
+        let admission = Arc::new(Admission::new(&config, connections_max(&config)));
+        let origins = Arc::new(origins);
+
+        let polls = (0..count).map(|_| make_poll()).collect::<io::Result<Vec<_>>>()?;
+        let (polls, wakers): (Vec<_>, Vec<_>) = polls.into_iter().unzip();
+        let wakers: Arc<[Waker]> = wakers.into();
+        let mut workers = Vec::with_capacity(count);
+        for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
+            let parts = Parts {
+                index,
+                config: config.clone(),
+                origins: origins.clone(),
+                admission: admission.clone(),
+                shared: shared.clone(),
+                metrics: metrics.clone(),
+                control: sender.clone(),
+                started,
+            };
+            let worker = Worker::new(parts, poll, wakers.clone(), listener)?;
+            let core = config.pin.then(|| cores[index % cores.len()]);
+            workers.push(spawn(index, core, worker)?);
+        }
+        lifecycle.advance(Phase::Ready);
+        let signals = Some(signals);
+        Ok(Self { local_addr, shared, wakers, workers, control, signals, lifecycle })
+    }
+
+    /// The address it listens on, with the port the system chose if 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// How many workers it has.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// The signals that ask the process to stop. Gives them away: a second call gets nothing.
+    pub fn take_signals(&mut self) -> Option<Signals> {
+        self.signals.take()
+    }
+
+    /// Begins to stop: nobody new is let in, everyone is told when to come back.
+    pub fn begin_stop(&self) {
+        self.lifecycle.advance(Phase::Draining);
+        for (index, waker) in self.wakers.iter().enumerate() {
+            self.shared.mailbox(index).push(Mail::Drain, None);
+            // Fails only if the kernel is out of memory; the worker then sees it at its next sweep.
+            let _ = waker.wake();
+        }
+    }
+
+    /// Stops and waits until everyone has gone, at most `drain_timeout_ms`.
+    pub fn stop(self) {
+        self.begin_stop();
+        for worker in self.workers {
+            // A worker that panicked has ended the process already.
+            let _ = worker.join();
+        }
+        self.control.stop(CONTROL_GRACE);
+    }
+}
+
+/// One listener per worker, all on the same address: the kernel spreads connections over them.
+fn listen(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    let first = listener(address)?;
+    let local_addr = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(listener(local_addr)?);
+    }
+    Ok((listeners, local_addr))
+}
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it: messages are coalesced by us, not by the kernel's timer.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(ACCEPT_QUEUE)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+        if let Some(core) = core
+            && !sys::pin_to(core)
+        {
+            tracing::warn!(worker = index, core, "could not pin the worker to its core");
+        }
+        let run = std::panic::AssertUnwindSafe(|| worker.run());
+        let ended = std::panic::catch_unwind(run);
+        if !matches!(ended, Ok(Ok(()))) {
+            // Its connections are gone and its topics would wait for it: better to start anew.
+            tracing::error!(worker = index, ?ended, "a worker has failed; ending the process");
+            std::process::exit(70);
+        }
+    })
+}
+
+fn connections_max(config: &Config) -> u64 {
+    let descriptors = sys::raise_descriptor_limit();
+    match config.connections_max {
+        0 => descriptors.saturating_sub(DESCRIPTORS_RESERVED).max(1),
+        max => max.into(),
+    }
+}

@@ -1,0 +1,295 @@
+//! A worker: one thread, one event loop, its own listener and its own connections, which live and
+//! die here. Workers share nothing but what is in [`crate::hub::Shared`].
+//!
+//! A turn of the loop: take events → read → hand over to other workers → deliver the mailbox's
+//! messages → one write per connection touched. Once a second: deadlines. The parts of the turn
+//! are one file each; nothing here knows what a topic is, that is the hub's.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use broker_proto::handshake::{AllowedOrigins, HeadLimits};
+use broker_proto::json;
+use mio::net::TcpListener;
+use mio::{Events, Poll, Token, Waker};
+use slab::Slab;
+
+use crate::config::Config;
+use crate::control;
+use crate::hub::session::Budget;
+use crate::hub::{Hub, MailStep, Shared, workers};
+use crate::metrics::{Metrics, WorkerMetrics};
+
+mod accept;
+pub mod admission;
+mod closing;
+pub mod connection;
+mod deadlines;
+mod drain;
+mod flush;
+mod opening;
+mod read;
+mod system;
+
+use self::accept::Accepting;
+use self::admission::Admission;
+use self::connection::{Connection, Ticks};
+use self::flush::Stage;
+
+const LISTENER: Token = Token(usize::MAX);
+const WAKER: Token = Token(usize::MAX - 1);
+/// Events taken from the kernel at once.
+const EVENTS_MAX: usize = 1024;
+/// Deadlines are looked at this often.
+const SWEEP_MS: u64 = 1_000;
+/// Lines a second that one worker may log about connections; the rest are counted only.
+const LOG_LINES_PER_SECOND: u32 = 10;
+
+/// What a worker is made of, besides its event loop.
+#[derive(Debug)]
+pub struct Parts {
+    /// Its number, from 0.
+    pub index: usize,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Which origins may open a WebSocket.
+    pub origins: Arc<AllowedOrigins>,
+    /// Who may connect.
+    pub admission: Arc<Admission>,
+    /// What all hubs share.
+    pub shared: Arc<Shared>,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// Where requests go that are no WebSocket.
+    pub control: control::Sender,
+    /// When the broker's clock began.
+    pub started: Instant,
+}
+
+/// One worker and its connections.
+pub struct Worker {
+    core: Core,
+    poll: Poll,
+    wakers: Arc<[Waker]>,
+    listener: Option<TcpListener>,
+    accepting: Accepting,
+    accept_pause: Duration,
+    admission: Arc<Admission>,
+    origins: Arc<AllowedOrigins>,
+    head_limits: HeadLimits,
+    control: control::Sender,
+    started: Instant,
+    now: Ticks,
+    next_sweep_ms: u64,
+    connections: Slab<Connection>,
+    /// By slot; swept densely.
+    deadlines: Vec<Ticks>,
+    next_generation: u32,
+    next_session: u64,
+    /// The one receive buffer, used by whichever connection is read.
+    buffer: Vec<u8>,
+    /// The answer to the handshake at hand.
+    response: Vec<u8>,
+    stage: Stage,
+    touched: Vec<u32>,
+    /// Connections with more to read than their turn's share.
+    run_queue: VecDeque<(usize, u32)>,
+    /// Connections that are not read because a mailbox they publish into is full.
+    paused: Vec<(usize, u32)>,
+    drain_until: Option<u64>,
+    log_budget: Budget,
+}
+
+/// What turns frames into requests, apart from the connections.
+struct Core {
+    index: usize,
+    hub: Hub,
+    parser: json::Parser,
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    /// Time since the broker started, as of this turn.
+    now_ms: u64,
+}
+
+/// A worker's event loop, made first, so that all workers' wakers are known when they start.
+pub fn make_poll() -> io::Result<(Poll, Waker)> {
+    let poll = Poll::new()?;
+    let waker = Waker::new(poll.registry(), WAKER)?;
+    Ok((poll, waker))
+}
+
+impl Worker {
+    /// A worker that will accept from `listener`.
+    pub fn new(
+        parts: Parts,
+        poll: Poll,
+        wakers: Arc<[Waker]>,
+        mut listener: TcpListener,
+    ) -> io::Result<Self> {
+        poll.registry().register(&mut listener, LISTENER, mio::Interest::READABLE)?;
+        let Parts { index, config, origins, admission, shared, metrics, control, started } = parts;
+        let hub = Hub::new(index, shared, config.clone(), metrics.clone());
+        let head_limits = opening::head_limits(&config);
+        let core = Core { index, hub, parser: json::Parser::new(), config, metrics, now_ms: 0 };
+        Ok(Self {
+            core,
+            poll,
+            wakers,
+            listener: Some(listener),
+            accepting: Accepting::OnEvent,
+            accept_pause: Duration::ZERO,
+            admission,
+            origins,
+            head_limits,
+            control,
+            started,
+            now: 0,
+            next_sweep_ms: SWEEP_MS,
+            connections: Slab::new(),
+            deadlines: Vec::new(),
+            next_generation: 0,
+            next_session: 0,
+            buffer: vec![0; read::READ_BYTES_MAX],
+            response: Vec::new(),
+            stage: Stage::default(),
+            touched: Vec::new(),
+            run_queue: VecDeque::new(),
+            paused: Vec::new(),
+            drain_until: None,
+            log_budget: Budget::default(),
+        })
+    }
+
+    /// Runs until the broker has been drained.
+    ///
+    /// # Errors
+    /// The kernel refuses to give events, which no turn can go on without.
+    pub fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        while !self.is_drained() {
+            let timeout = self.timeout();
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                _ => self.turn(&events),
+            }
+        }
+        for slot in self.connections.iter().map(|(slot, _)| slot).collect::<Vec<_>>() {
+            self.remove(slot, crate::metrics::CloseReason::GoingAway);
+        }
+        Ok(())
+    }
+
+    fn turn(&mut self, events: &Events) {
+        self.read_clock();
+        self.core.counters().turns.add(1);
+        for event in events {
+            match event.token() {
+                LISTENER => self.accept(),
+                WAKER => self.core.counters().wakes.add(1),
+                token => self.handle_event(token, event.is_writable(), event.is_readable()),
+            }
+        }
+        if let Accepting::NextTurn | Accepting::PausedUntil(_) = self.accepting {
+            self.accept();
+        }
+        for _ in 0..self.run_queue.len() {
+            let Some((slot, generation)) = self.run_queue.pop_front() else { break };
+            if self.is_current(slot, generation) {
+                self.read(slot);
+            }
+        }
+        if self.core.now_ms >= self.next_sweep_ms {
+            self.next_sweep_ms = self.core.now_ms + SWEEP_MS;
+            self.sweep();
+            self.core.hub.handle_tick(self.core.now_ms);
+            self.report();
+        }
+        self.deliver();
+        self.resume();
+    }
+
+    /// Hands over, delivers and flushes until the mailbox is empty.
+    fn deliver(&mut self) {
+        loop {
+            let step = self.core.hub.handle_mail();
+            for worker in workers(self.core.hub.take_wakes()) {
+                // Fails only if the kernel is out of memory; the worker then wakes at its next
+                // sweep.
+                let _ = self.wakers[worker].wake();
+            }
+            if step == MailStep::Drain {
+                self.begin_drain();
+            }
+            self.flush();
+            if step == MailStep::Done {
+                return;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, Token(token): Token, is_writable: bool, is_readable: bool) {
+        let (slot, generation) = ((token & 0xffff_ffff), (token >> 32) as u32);
+        if is_writable && self.is_current(slot, generation) {
+            self.flush_backlog(slot);
+        }
+        if is_readable && self.is_current(slot, generation) {
+            self.read(slot);
+        }
+    }
+
+    /// Reads again from publishers whose mailboxes have room now.
+    fn resume(&mut self) {
+        if self.paused.is_empty() || !self.core.hub.may_resume() {
+            return;
+        }
+        for (slot, generation) in std::mem::take(&mut self.paused) {
+            if self.is_current(slot, generation) {
+                self.connections[slot].paused = false;
+                self.connections[slot].heard = self.now;
+                self.read_again(slot);
+            }
+        }
+    }
+
+    /// Whether a slot still holds the connection of that generation: an event or a place in a
+    /// queue may be older than the connection that is there now.
+    fn is_current(&self, slot: usize, generation: u32) -> bool {
+        self.connections.get(slot).is_some_and(|found| found.generation == generation)
+    }
+
+    /// How long the next poll may sleep.
+    fn timeout(&mut self) -> Duration {
+        let has_work = !self.run_queue.is_empty() || matches!(self.accepting, Accepting::NextTurn);
+        if has_work || !self.core.hub.park() {
+            return Duration::ZERO;
+        }
+        self.read_clock();
+        let mut until = self.next_sweep_ms;
+        if let Accepting::PausedUntil(at_ms) = self.accepting {
+            until = until.min(at_ms);
+        }
+        Duration::from_millis(until.saturating_sub(self.core.now_ms))
+    }
+
+    fn read_clock(&mut self) {
+        self.core.now_ms = self.started.elapsed().as_millis() as u64;
+        self.now = (self.core.now_ms / 100) as Ticks;
+    }
+
+    /// Whether one more line about a connection may be logged in this second.
+    fn may_log(&mut self) -> bool {
+        self.log_budget.take(self.core.now_ms, LOG_LINES_PER_SECOND, LOG_LINES_PER_SECOND * 2)
+    }
+}
+
+impl Core {
+    fn counters(&self) -> &WorkerMetrics {
+        &self.metrics.workers[self.index]
+    }
+}
+
+fn token_of(slot: usize, generation: u32) -> Token {
+    Token(slot | (generation as usize) << 32)
+}

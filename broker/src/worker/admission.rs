@@ -1,0 +1,100 @@
+//! Who may connect: the number of connections in all, and how many a second from one address.
+//! Shared by the workers, asked once per accepted socket.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use broker_proto::handshake::Refusal;
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+
+use crate::config::Config;
+use crate::hub::session::Budget;
+
+/// Addresses that are remembered; beyond it all are forgotten at once, and start with a full burst.
+const ADDRESSES_MAX: usize = 65_536;
+/// Seconds' worth of connects that may come at once.
+const BURST_S: u32 = 10;
+
+/// The gate in front of all workers.
+#[derive(Debug)]
+pub struct Admission {
+    open: AtomicU64,
+    connections_max: u64,
+    rate: u32,
+    limit_loopback: bool,
+    addresses: DashMap<IpAddr, Budget, RandomState>,
+}
+
+impl Admission {
+    /// A gate for `connections_max` connections.
+    pub fn new(config: &Config, connections_max: u64) -> Self {
+        Self {
+            open: AtomicU64::new(0),
+            connections_max,
+            rate: config.connects_per_second_per_address_max,
+            limit_loopback: config.limit_loopback,
+            addresses: DashMap::with_hasher(RandomState::default()),
+        }
+    }
+
+    /// Lets a connection in, which must [`leave`](Self::leave) later, or says why not.
+    pub fn enter(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+        let limited = self.rate > 0 && (self.limit_loopback || !address.is_loopback());
+        if limited && !self.take(address, now_ms) {
+            let rate = self.rate;
+            let message = format!("more than {rate} connects a second from {address}");
+            return Err(Refusal::too_many_requests(message));
+        }
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
+            self.leave();
+            let max = self.connections_max;
+            return Err(Refusal::unavailable(format!(
+                "the broker has {max} connections, the limit"
+            )));
+        }
+        Ok(())
+    }
+
+    /// A connection is gone.
+    pub fn leave(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn take(&self, address: IpAddr, now_ms: u64) -> bool {
+        if self.addresses.len() >= ADDRESSES_MAX {
+            self.addresses.clear();
+        }
+        let burst = self.rate.saturating_mul(BURST_S);
+        self.addresses.entry(address).or_default().take(now_ms, self.rate, burst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_free_unless_limited_and_every_other_address_has_its_own_allowance() {
+        let mut config = Config { connects_per_second_per_address_max: 1, ..Config::default() };
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let far: IpAddr = "192.0.2.1".parse().unwrap();
+        let gate = Admission::new(&config, 1_000);
+        assert!((0..100).all(|_| gate.enter(local, 0).is_ok()));
+        assert_eq!((0..100).filter(|_| gate.enter(far, 0).is_ok()).count(), 10);
+        assert!(gate.enter("192.0.2.2".parse().unwrap(), 0).is_ok());
+        config.limit_loopback = true;
+        let gate = Admission::new(&config, 1_000);
+        assert_eq!((0..100).filter(|_| gate.enter(local, 0).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn a_full_broker_lets_in_as_many_as_leave() {
+        let gate = Admission::new(&Config::default(), 1);
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        assert!(gate.enter(local, 0).is_ok());
+        assert_eq!(gate.enter(local, 0).unwrap_err().status(), 503);
+        gate.leave();
+        assert!(gate.enter(local, 0).is_ok());
+    }
+}

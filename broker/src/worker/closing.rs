@@ -1,0 +1,150 @@
+//! Ending a connection: the closing handshake begun by either side, the cut of one that is too
+//! slow, and the removal of one that is gone.
+
+use std::borrow::Cow;
+
+use broker_proto::ws::{CloseCode, Opcode, close_payload, encode_frame};
+
+use super::Worker;
+use super::connection::{Connection, NEVER, Phase};
+use crate::hub::Disconnect;
+use crate::hub::backlog::Waiting;
+use crate::metrics::CloseReason;
+
+impl Worker {
+    /// Says that we close, and why. Nothing is delivered from now on.
+    pub(super) fn close(&mut self, slot: usize, disconnect: &Disconnect) {
+        let Disconnect { code, message, reason } = disconnect;
+        if !self.begin_close(slot, *code, message, *reason) {
+            return;
+        }
+        self.core.hub.send(slot as u32, Opcode::Close, close_payload(*code, message).as_slice());
+        if ends_at_once(*code) {
+            // RFC 6455 §7.1.7: whoever breaks the protocol is not waited for.
+            self.connections[slot].phase = Phase::Finishing;
+        }
+        self.arm(slot);
+    }
+
+    /// The peer's close frame came: answers it if we have not closed first, then ends.
+    pub(super) fn handle_close(&mut self, slot: usize, code: Option<CloseCode>) {
+        let timeout = self.core.config.close_timeout_ms;
+        let now_ms = self.core.now_ms;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let answers = connection.closing.handle_close(now_ms, timeout);
+        connection.reason.get_or_insert(CloseReason::Normal);
+        connection.phase = Phase::Finishing;
+        connection.since = self.now;
+        self.core.hub.unsubscribe_all(slot as u32);
+        if answers {
+            let payload = code.map(|code| close_payload(code, ""));
+            let payload = payload.as_ref().map_or(&[][..], |payload| payload.as_slice());
+            self.core.hub.send(slot as u32, Opcode::Close, payload);
+        }
+        self.arm(slot);
+        let nothing_left = self.connections[slot].backlog.is_none();
+        if nothing_left && !self.core.hub.has_pending(slot as u32) {
+            self.finish(slot);
+        }
+    }
+
+    /// Ends a connection whose backlog is too large: all but what is partly out or next is
+    /// dropped, and the close frame says which message is the last that arrives.
+    pub(super) fn cut(&mut self, slot: usize, reason: CloseReason) {
+        self.core.hub.take_pending(slot as u32);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let was_open = connection.is_open();
+        let Some(backlog) = &mut connection.backlog else { return };
+        let before = backlog.bytes();
+        let last = backlog.cut();
+        let (code, what) = match reason {
+            CloseReason::Overloaded => (CloseCode::OVERLOADED, "overloaded"),
+            _ => (CloseCode::TOO_SLOW, "too slow"),
+        };
+        let message = match last {
+            Some(last) => {
+                format!("{what}, last seq {} of {}", last.seq(), last.topic().as_str())
+            }
+            None => format!("{what}, nothing delivered"),
+        };
+        if was_open {
+            let mut frame = Vec::new();
+            encode_frame(&mut frame, Opcode::Close, close_payload(code, &message).as_slice());
+            backlog.push(Waiting::Own(frame.into()), 0);
+        }
+        let after = backlog.bytes();
+        self.account_backlog(before, after);
+        self.begin_close(slot, code, &message, reason);
+        self.arm(slot);
+    }
+
+    /// Everything is out: ends our side, and reads on for a moment.
+    pub(super) fn finish(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.socket.shutdown_write();
+        if connection.ended {
+            self.remove(slot, CloseReason::Normal);
+            return;
+        }
+        connection.phase = Phase::Lingering;
+        connection.since = self.now;
+        self.arm(slot);
+    }
+
+    /// Forgets a connection and closes its socket. `reason` counts unless one is known already.
+    pub(super) fn remove(&mut self, slot: usize, reason: CloseReason) {
+        let was_websocket = self.core.hub.session(slot as u32).is_some();
+        let Some(connection) = self.detach(slot) else { return };
+        if was_websocket {
+            let reason = connection.reason.unwrap_or(reason);
+            self.core.counters().count_close(reason);
+        }
+    }
+
+    /// Takes a connection out of all the worker's books.
+    pub(super) fn detach(&mut self, slot: usize) -> Option<Connection> {
+        let connection = self.connections.try_remove(slot)?;
+        self.core.hub.close(slot as u32);
+        self.deadlines[slot] = NEVER;
+        if let Some(backlog) = &connection.backlog {
+            self.account_backlog(backlog.bytes(), 0);
+            self.core.counters().backlogged.sub(1);
+        }
+        self.core.counters().connections.sub(1);
+        self.admission.leave();
+        Some(connection)
+    }
+
+    /// Marks a connection as being closed by us; false if it was already.
+    fn begin_close(
+        &mut self,
+        slot: usize,
+        code: CloseCode,
+        message: &str,
+        reason: CloseReason,
+    ) -> bool {
+        let timeout = self.core.config.close_timeout_ms;
+        let now_ms = self.core.now_ms;
+        let Some(connection) = self.connections.get_mut(slot) else { return false };
+        if !connection.is_open() || !connection.closing.send_close(now_ms, timeout) {
+            return false;
+        }
+        connection.since = self.now;
+        connection.reason = Some(reason);
+        let peer = connection.socket.peer();
+        self.core.hub.unsubscribe_all(slot as u32);
+        if self.may_log() {
+            tracing::info!(peer, code = code.value(), reason = message, "closing a connection");
+        }
+        true
+    }
+}
+
+/// A disconnect for a deadline or a limit that was passed.
+pub(super) fn policy(message: impl Into<Cow<'static, str>>, reason: CloseReason) -> Disconnect {
+    Disconnect { code: CloseCode::POLICY, message: message.into(), reason }
+}
+
+fn ends_at_once(code: CloseCode) -> bool {
+    matches!(code, CloseCode::PROTOCOL_ERROR | CloseCode::INVALID_PAYLOAD | CloseCode::TOO_LARGE)
+}

@@ -1,0 +1,175 @@
+//! One connection as its worker sees it: the socket, the decoder, where it is in its life, and
+//! since when. Knows nothing of topics; the hub's session in the same slot does.
+
+use broker_proto::handshake::HeadScanner;
+use broker_proto::ws::{Closing, Decoder, Role};
+
+use crate::config::Config;
+use crate::hub::backlog::Backlog;
+use crate::hub::session::Budget;
+use crate::metrics::CloseReason;
+use crate::transport::Socket;
+
+/// Time in tenths of a second since the broker started; wraps after 13 years.
+pub type Ticks = u32;
+
+/// Never due.
+pub const NEVER: Ticks = Ticks::MAX;
+
+/// How long an ended connection is read on, so that the peer gets our last bytes and no reset.
+const LINGER_MS: u64 = 1_000;
+
+/// A connection on this worker.
+pub struct Connection {
+    /// Its socket.
+    pub socket: Socket,
+    /// Its stream of frames.
+    pub decoder: Decoder,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Where it is in the closing handshake.
+    pub closing: Closing,
+    /// What the kernel did not take.
+    pub backlog: Option<Box<Backlog>>,
+    /// Tells it from earlier connections in the same slot.
+    pub generation: u32,
+    /// When the phase, or the closing handshake, began.
+    pub since: Ticks,
+    /// When bytes last came.
+    pub heard: Ticks,
+    /// When the last ping went out, if it is not answered yet.
+    pub pinged: Option<Ticks>,
+    /// When the message began that is not complete yet.
+    pub mid_message: Option<Ticks>,
+    /// When the kernel last took something of the backlog.
+    pub progress: Ticks,
+    /// The allowance for control frames.
+    pub budget: Budget,
+    /// Why it is being closed.
+    pub reason: Option<CloseReason>,
+    /// It has sent a message since it opened.
+    pub commanded: bool,
+    /// It stands in the run queue.
+    pub queued: bool,
+    /// Not read, because a mailbox it publishes into is full.
+    pub paused: bool,
+    /// Not read, because it does not read its answers.
+    pub choked: bool,
+    /// The peer has ended its side.
+    pub ended: bool,
+}
+
+/// The life of a connection.
+#[derive(Debug)]
+pub enum Phase {
+    /// The request head is not complete; what came of it, once it came in more than one piece.
+    Head(Option<Box<Head>>),
+    /// A WebSocket.
+    Open,
+    /// Nothing more is read or queued; when all is out, our side is ended.
+    Finishing,
+    /// Our side is ended; what still comes is thrown away until the peer ends too.
+    Lingering,
+}
+
+/// An incomplete request head.
+#[derive(Debug, Default)]
+pub struct Head {
+    /// What came so far.
+    pub bytes: Vec<u8>,
+    /// How far it was looked at.
+    pub scanner: HeadScanner,
+}
+
+/// What a connection's deadline calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Refuse it: the head is not complete.
+    Handshake,
+    /// Close it: no command came.
+    FirstCommand,
+    /// Close it: a message is not complete.
+    Message,
+    /// Drop it: nothing of the backlog could be sent.
+    Write,
+    /// Send a ping.
+    Ping,
+    /// Drop it: the ping was not answered.
+    Pong,
+    /// Drop it: our close frame was not answered, or what was left could not be sent.
+    Close,
+    /// Drop it: it was only lingering.
+    Linger,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(socket: Socket, generation: u32, now: Ticks, message_bytes_max: u32) -> Self {
+        Self {
+            socket,
+            decoder: Decoder::new(Role::Server, message_bytes_max),
+            phase: Phase::Head(None),
+            closing: Closing::new(),
+            backlog: None,
+            generation,
+            since: now,
+            heard: now,
+            pinged: None,
+            mid_message: None,
+            progress: now,
+            budget: Budget::default(),
+            reason: None,
+            commanded: false,
+            queued: false,
+            paused: false,
+            choked: false,
+            ended: false,
+        }
+    }
+
+    /// Whether it is a WebSocket on which neither side has begun to close.
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open) && self.closing.is_open()
+    }
+
+    /// The earliest of its deadlines, and what it calls for.
+    pub fn deadline(&self, config: &Config) -> (Ticks, Due) {
+        let after = |start: Ticks, ms: u64| start.saturating_add(ms.div_ceil(100) as Ticks);
+        match self.phase {
+            Phase::Head(_) => {
+                return (after(self.since, config.handshake_timeout_ms), Due::Handshake);
+            }
+            Phase::Lingering => return (after(self.since, LINGER_MS), Due::Linger),
+            Phase::Open if self.closing.is_open() => {}
+            Phase::Open | Phase::Finishing => {
+                return (after(self.since, config.close_timeout_ms), Due::Close);
+            }
+        }
+        let mut first = (NEVER, Due::Ping);
+        let mut consider = |at: Ticks, due: Due| {
+            if at < first.0 {
+                first = (at, due);
+            }
+        };
+        if !self.commanded && config.first_command_timeout_ms > 0 {
+            consider(after(self.since, config.first_command_timeout_ms), Due::FirstCommand);
+        }
+        if let Some(start) = self.mid_message {
+            consider(after(start, config.message_timeout_ms), Due::Message);
+        }
+        if self.backlog.is_some() {
+            consider(after(self.progress, config.write_timeout_ms), Due::Write);
+        }
+        match self.pinged {
+            // Whoever is not read can't be heard; the write deadline or the resume ends that.
+            _ if self.paused || self.choked => {
+                consider(after(self.heard, config.ping_interval_ms), Due::Ping);
+            }
+            Some(pinged) if pinged >= self.heard => {
+                consider(after(pinged, config.pong_timeout_ms), Due::Pong);
+            }
+            _ => consider(after(self.heard, config.ping_interval_ms), Due::Ping),
+        }
+        first
+    }
+}

@@ -1,0 +1,79 @@
+//! Deadlines: one number per connection, in a dense array that is swept once a second. A deadline
+//! that moves later is not written; the sweep finds it not due and looks again.
+
+use broker_proto::handshake::Refusal;
+use broker_proto::ws::Opcode;
+
+use super::Worker;
+use super::closing::policy;
+use super::connection::{Due, NEVER};
+use crate::metrics::CloseReason;
+
+impl Worker {
+    /// Notes a connection's next deadline; called when one may have moved nearer.
+    pub(super) fn arm(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        if self.deadlines.len() <= slot {
+            self.deadlines.resize(slot + 1, NEVER);
+        }
+        self.deadlines[slot] = connection.deadline(&self.core.config).0;
+    }
+
+    /// Acts on every deadline that has passed.
+    pub(super) fn sweep(&mut self) {
+        for slot in 0..self.deadlines.len() {
+            if self.deadlines[slot] > self.now {
+                continue;
+            }
+            let Some(connection) = self.connections.get(slot) else {
+                self.deadlines[slot] = NEVER;
+                continue;
+            };
+            let (at, due) = connection.deadline(&self.core.config);
+            if at <= self.now {
+                self.handle_due(slot, due);
+            }
+            self.arm(slot);
+        }
+    }
+
+    fn handle_due(&mut self, slot: usize, due: Due) {
+        match due {
+            Due::Handshake => self.refuse(slot, &Refusal::request_timeout()),
+            Due::FirstCommand => {
+                let message = "no command came in time (first_command_timeout_ms)";
+                self.close(slot, &policy(message, CloseReason::FirstCommandTimeout));
+            }
+            Due::Message => {
+                let message = "a message was not complete in time (message_timeout_ms)";
+                self.close(slot, &policy(message, CloseReason::MessageTimeout));
+            }
+            Due::Ping => self.ping(slot),
+            Due::Write => self.give_up(slot, CloseReason::WriteTimeout),
+            Due::Pong => self.give_up(slot, CloseReason::PongTimeout),
+            Due::Close | Due::Linger => self.remove(slot, CloseReason::CloseTimeout),
+        }
+    }
+
+    fn ping(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.paused || connection.choked {
+            // It is not read, so an answer would not be heard.
+            connection.heard = now;
+            return;
+        }
+        connection.pinged = Some(now);
+        self.core.hub.send(slot as u32, Opcode::Ping, &[]);
+        self.core.counters().pings.add(1);
+    }
+
+    /// Drops a connection whose peer can't be reached: a close frame would not arrive.
+    fn give_up(&mut self, slot: usize, reason: CloseReason) {
+        if self.may_log() {
+            let peer = self.connections.get(slot).map(|connection| connection.socket.peer());
+            tracing::info!(peer, reason = reason.label(), "dropping a connection");
+        }
+        self.remove(slot, reason);
+    }
+}

@@ -1,0 +1,215 @@
+//! Flushing: what the turn has for each connection goes to its socket in one write. What the
+//! kernel does not take becomes the connection's backlog; a backlog over its limit ends it.
+
+use std::sync::atomic::Ordering;
+
+use super::Worker;
+use super::connection::Phase;
+use crate::hub::backlog::{Backlog, Waiting};
+use crate::hub::outbox::{Frame, FrameId, NodeId, Outbox};
+use crate::hub::session::Protocol;
+use crate::metrics::CloseReason;
+use crate::transport::Outcome;
+
+/// Backlog of its own answers at which a connection is no longer read: it must read first.
+const OWN_BYTES_MAX: u64 = 64 * 1024;
+/// Bytes of a backlog that are offered to the kernel at once.
+const BACKLOG_OFFER_BYTES: usize = 256 * 1024;
+/// Staging memory that is kept from turn to turn.
+const STAGE_BYTES_KEPT: usize = 1024 * 1024;
+
+/// The bytes of the list that was flushed last; connections with an equal list reuse them.
+#[derive(Debug, Default)]
+pub(super) struct Stage {
+    of: Option<NodeId>,
+    list: Vec<FrameId>,
+    bytes: Vec<u8>,
+}
+
+impl Worker {
+    /// Sends what the turn has for every connection it has touched, and ends the turn's outbox.
+    pub(super) fn flush(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        self.core.hub.outbox.take_touched(&mut touched);
+        for &slot in &touched {
+            if let Some((pending, protocol)) = self.core.hub.take_pending(slot) {
+                self.flush_connection(slot as usize, pending, protocol);
+            }
+        }
+        self.touched = touched;
+        self.core.hub.outbox.clear();
+        self.stage.of = None;
+        self.stage.bytes.shrink_to(STAGE_BYTES_KEPT);
+    }
+
+    fn flush_connection(&mut self, slot: usize, pending: NodeId, protocol: Protocol) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let outbox = &self.core.hub.outbox;
+        self.stage.load(outbox, pending, protocol);
+        let counters = &self.core.metrics.workers[self.core.index];
+        counters.messages_out.add(self.stage.list.len() as u64);
+        if let Some(backlog) = &mut connection.backlog {
+            let before = backlog.bytes();
+            for &frame in &self.stage.list {
+                backlog.push(waiting(outbox, frame), 0);
+            }
+            self.settle_backlog(slot, before);
+            return;
+        }
+        let bytes = self.stage.bytes(outbox, protocol);
+        counters.sends.add(1);
+        let sent = match connection.socket.write(bytes) {
+            Outcome::Moved(sent) => sent,
+            Outcome::WouldBlock => 0,
+            Outcome::Ended => return self.remove(slot, CloseReason::Lost),
+        };
+        counters.bytes_out.add(sent as u64);
+        if sent < bytes.len() {
+            let backlog = keep(outbox, &self.stage.list, protocol, sent);
+            connection.backlog = Some(Box::new(backlog));
+            connection.progress = self.now;
+            counters.backlogged.add(1);
+            self.arm(slot);
+            self.settle_backlog(slot, 0);
+        } else if matches!(connection.phase, Phase::Finishing) {
+            self.finish(slot);
+        }
+    }
+
+    /// Sends more of a backlog: the socket is writable again.
+    pub(super) fn flush_backlog(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(backlog) = &mut connection.backlog else { return };
+        let counters = &self.core.metrics.workers[self.core.index];
+        let before = backlog.bytes();
+        let offer = &mut self.stage.bytes;
+        while !backlog.is_empty() {
+            offer.clear();
+            for slice in backlog.slices() {
+                let room = BACKLOG_OFFER_BYTES - offer.len();
+                offer.extend_from_slice(&slice[..slice.len().min(room)]);
+                if offer.len() == BACKLOG_OFFER_BYTES {
+                    break;
+                }
+            }
+            counters.sends.add(1);
+            let sent = match connection.socket.write(offer) {
+                Outcome::Moved(sent) => sent,
+                Outcome::WouldBlock => break,
+                Outcome::Ended => return self.remove(slot, CloseReason::Lost),
+            };
+            counters.bytes_out.add(sent as u64);
+            connection.progress = self.now;
+            backlog.advance(sent);
+            if sent < offer.len() {
+                break;
+            }
+        }
+        self.settle_backlog(slot, before);
+    }
+
+    /// A backlog had `before` bytes and has changed: accounts for it, ends it when it is empty,
+    /// and its connection when it is over a limit.
+    pub(super) fn settle_backlog(&mut self, slot: usize, before: u64) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(backlog) = &connection.backlog else { return };
+        let (bytes, messages) = (backlog.bytes(), backlog.messages());
+        let was_choked = connection.choked;
+        connection.choked = backlog.own_bytes() > OWN_BYTES_MAX;
+        let resumes = was_choked && !connection.choked;
+        let is_empty = backlog.is_empty();
+        if is_empty {
+            connection.backlog = None;
+        }
+        let is_finished = is_empty && matches!(connection.phase, Phase::Finishing);
+        self.account_backlog(before, bytes);
+        if let Some(session) = self.core.hub.session(slot as u32) {
+            session.waiting = messages;
+        }
+        if resumes {
+            self.read_again(slot);
+        }
+        if is_empty {
+            self.core.counters().backlogged.sub(1);
+        }
+        if is_finished {
+            self.finish(slot);
+        } else if bytes > self.core.config.backlog_bytes_max {
+            self.cut(slot, CloseReason::TooSlow);
+        }
+        self.shed();
+    }
+
+    /// Ends the connections with the largest backlogs while all backlogs together are too large.
+    fn shed(&mut self) {
+        let max = self.core.config.backlog_total_bytes_max;
+        while self.core.metrics.backlog_total.load(Ordering::Relaxed) > max {
+            let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+            let largest =
+                open.filter_map(|(slot, held)| Some((held.backlog.as_ref()?.bytes(), slot))).max();
+            let Some((_, slot)) = largest else { return };
+            self.cut(slot, CloseReason::Overloaded);
+        }
+    }
+
+    /// A backlog that had `before` bytes has `after`.
+    pub(super) fn account_backlog(&mut self, before: u64, after: u64) {
+        let total = &self.core.metrics.backlog_total;
+        let counters = self.core.counters();
+        if after >= before {
+            counters.backlog_bytes.add(after - before);
+            total.fetch_add(after - before, Ordering::Relaxed);
+        } else {
+            counters.backlog_bytes.sub(before - after);
+            total.fetch_sub(before - after, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Stage {
+    /// Makes the list the one whose bytes are at hand.
+    fn load(&mut self, outbox: &Outbox, pending: NodeId, protocol: Protocol) {
+        if self.of == Some(pending) {
+            return;
+        }
+        self.of = Some(pending);
+        outbox.list(pending, &mut self.list);
+        self.bytes.clear();
+        if self.list.len() > 1 {
+            for &frame in &self.list {
+                self.bytes.extend_from_slice(outbox.bytes_of(frame, protocol));
+            }
+        }
+    }
+
+    /// The bytes of the list; a single frame's need no staging.
+    fn bytes<'a>(&'a self, outbox: &'a Outbox, protocol: Protocol) -> &'a [u8] {
+        match self.list[..] {
+            [frame] => outbox.bytes_of(frame, protocol),
+            _ => &self.bytes,
+        }
+    }
+}
+
+/// What is left of a list of which `sent` bytes are out.
+fn keep(outbox: &Outbox, list: &[FrameId], protocol: Protocol, sent: usize) -> Backlog {
+    let mut backlog = Backlog::new(protocol);
+    let mut out = sent;
+    for &frame in list {
+        let len = outbox.bytes_of(frame, protocol).len();
+        if out >= len {
+            out -= len;
+        } else {
+            backlog.push(waiting(outbox, frame), out);
+            out = 0;
+        }
+    }
+    backlog
+}
+
+fn waiting(outbox: &Outbox, frame: FrameId) -> Waiting {
+    match outbox.frame(frame) {
+        Frame::Shared(message) => Waiting::Shared(message.clone()),
+        Frame::Own(_) => Waiting::Own(outbox.bytes_of(frame, Protocol::Json).into()),
+    }
+}

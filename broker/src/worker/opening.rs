@@ -1,0 +1,160 @@
+//! The opening handshake on a worker: the request head is collected, and the connection becomes a
+//! WebSocket, is handed to the control plane with the bytes already read, or is refused.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
+
+use super::Worker;
+use super::connection::{Head, Phase};
+use crate::config::Config;
+use crate::control::Handed;
+use crate::hub::session::Protocol;
+use crate::transport::Socket;
+
+/// The path of the broker's protocols.
+pub(super) const WS_PATH: &str = "/ws";
+/// The path that echoes, if the setting `echo` is on.
+pub(super) const ECHO_PATH: &str = "/echo";
+
+const JSON_PROTOCOL: &str = "altavoz.v1.json";
+const BIN_PROTOCOL: &str = "altavoz.v1.bin";
+
+/// What becomes of a connection with a complete head.
+enum Opening {
+    Upgrade(Protocol),
+    Http,
+}
+
+impl Worker {
+    /// Takes bytes of a request head. What follows a head that asks for a WebSocket in the same
+    /// bytes is its first frames.
+    pub(super) fn handle_head(&mut self, slot: usize, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Phase::Head(collected) = &mut connection.phase else { return };
+        let limits = self.head_limits;
+        let Some(mut head) = collected.take() else {
+            let mut scanner = HeadScanner::default();
+            match scanner.scan(bytes, &limits) {
+                Ok(Some(len)) => self.open(slot, bytes, len),
+                Ok(None) => {
+                    let head = Box::new(Head { bytes: bytes.to_vec(), scanner });
+                    *collected = Some(head);
+                }
+                Err(refusal) => self.refuse(slot, &refusal),
+            }
+            return;
+        };
+        head.bytes.extend_from_slice(bytes);
+        match head.scanner.scan(&head.bytes, &limits) {
+            Ok(Some(len)) => self.open(slot, &mut head.bytes, len),
+            Ok(None) => *collected = Some(head),
+            Err(refusal) => self.refuse(slot, &refusal),
+        }
+    }
+
+    fn open(&mut self, slot: usize, bytes: &mut [u8], head_len: usize) {
+        let (head, rest) = bytes.split_at_mut(head_len);
+        self.response.clear();
+        match self.decide(head) {
+            Ok(Opening::Upgrade(protocol)) => {
+                self.upgrade(slot, protocol);
+                self.handle_frames(slot, rest);
+            }
+            Ok(Opening::Http) => self.hand_to_control(slot, bytes),
+            Err(refusal) => self.refuse(slot, &refusal),
+        }
+    }
+
+    /// Reads the head; the answer to an upgrade is left in `self.response`.
+    fn decide(&mut self, head: &[u8]) -> Result<Opening, Refusal> {
+        let request = Request::parse(head, &self.head_limits)?;
+        if !request.wants_websocket() {
+            return Ok(Opening::Http);
+        }
+        let upgrade = Upgrade::from_request(&request)?;
+        let is_echo = match request.path() {
+            WS_PATH => false,
+            ECHO_PATH if self.core.config.echo => true,
+            path => {
+                let message = format!("no WebSocket at {path}; it is at {WS_PATH}");
+                return Err(Refusal::not_found(message));
+            }
+        };
+        if !self.origins.allows(upgrade.origin()) {
+            let origin = upgrade.origin().unwrap_or_default();
+            let message = format!("origin {origin} is not among those in allow_origin");
+            return Err(Refusal::forbidden(message));
+        }
+        let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
+        upgrade.write_response(&mut self.response, name);
+        Ok(Opening::Upgrade(match name {
+            _ if is_echo => Protocol::Echo,
+            Some(BIN_PROTOCOL) => Protocol::Bin,
+            _ => Protocol::Json,
+        }))
+    }
+
+    fn upgrade(&mut self, slot: usize, protocol: Protocol) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.phase = Phase::Open;
+        connection.since = self.now;
+        // An echo connection has no commands that could be waited for.
+        connection.commanded = protocol == Protocol::Echo;
+        self.next_session += 1;
+        let id = (self.core.index as u64) << 48 | self.next_session;
+        self.core.hub.open(slot as u32, id, protocol);
+        self.core.hub.send_raw(slot as u32, &self.response);
+        self.core.counters().handshakes.add(1);
+        self.arm(slot);
+    }
+
+    fn hand_to_control(&mut self, slot: usize, read: &[u8]) {
+        let Some(connection) = self.detach(slot) else { return };
+        self.core.counters().http_requests.add(1);
+        let socket = connection.socket.into_stream(self.poll.registry());
+        let peer = socket.peer_addr().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let handed = Handed { socket, peer, read: read.to_vec() };
+        if let Err(handed) = self.control.try_hand(handed) {
+            let refusal = Refusal::unavailable("too many HTTP requests wait");
+            self.turn_away(mio::net::TcpStream::from_std(handed.socket), &refusal);
+        }
+    }
+
+    /// Answers with an HTTP status and ends the connection.
+    pub(super) fn refuse(&mut self, slot: usize, refusal: &Refusal) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.phase = Phase::Lingering;
+        connection.since = self.now;
+        respond(&mut connection.socket, refusal);
+        let peer = connection.socket.peer();
+        self.core.counters().count_refusal(refusal.status());
+        if self.may_log() {
+            let (status, message) = (refusal.status(), refusal.message());
+            tracing::info!(peer, status, message, "refused a request");
+        }
+        self.arm(slot);
+    }
+
+    /// Answers with an HTTP status on a socket that is dropped then.
+    pub(super) fn turn_away(&mut self, stream: mio::net::TcpStream, refusal: &Refusal) {
+        respond(&mut Socket::new(stream), refusal);
+        self.core.counters().count_refusal(refusal.status());
+    }
+}
+
+fn respond(socket: &mut Socket, refusal: &Refusal) {
+    let mut response = Vec::new();
+    refusal.write_response(&mut response);
+    // A refusal is short and the first thing that is sent, so the kernel takes it whole.
+    let _ = socket.write(&response);
+    socket.shutdown_write();
+}
+
+/// The limits on a request head, from the settings.
+pub(super) fn head_limits(config: &Config) -> HeadLimits {
+    HeadLimits {
+        head_bytes_max: config.head_bytes_max as usize,
+        headers_max: config.headers_max as usize,
+    }
+}

@@ -1,0 +1,244 @@
+//! Reading: bytes from a socket to frames, frames to requests, requests to the hub. At most one
+//! buffer per connection and turn, so that nobody's flood keeps the others waiting.
+
+use broker_proto::bin;
+use broker_proto::command::Request;
+use broker_proto::ws::{CloseCode, Event, Opcode, ProtocolError, encode_frame};
+
+use super::connection::{Connection, Phase};
+use super::{Core, Worker};
+use crate::hub::session::Protocol;
+use crate::hub::{Disconnect, Hub};
+use crate::metrics::CloseReason;
+use crate::transport::Outcome;
+
+/// Bytes read from one connection in one turn.
+pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
+
+/// What a frame calls for, beyond what was done about it already.
+enum Next {
+    Go,
+    PeerClosed(Option<CloseCode>),
+    Disconnect(Disconnect),
+}
+
+impl Worker {
+    /// Reads what a connection has, as far as one turn goes.
+    pub(super) fn read(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.queued = false;
+        if connection.paused || connection.choked {
+            return;
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        match connection.socket.read(&mut buffer) {
+            Outcome::Moved(len) => {
+                connection.heard = self.now;
+                self.core.counters().bytes_in.add(len as u64);
+                self.handle_bytes(slot, &mut buffer[..len]);
+                // A short read has emptied the socket, and an event will tell of more.
+                if len == buffer.len() {
+                    self.read_again(slot);
+                }
+            }
+            Outcome::WouldBlock => {}
+            Outcome::Ended => self.handle_end(slot),
+        }
+        self.buffer = buffer;
+    }
+
+    /// Puts a connection last among those to be read in the next turn.
+    pub(super) fn read_again(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.queued && !connection.paused && !connection.choked {
+            connection.queued = true;
+            self.run_queue.push_back((slot, connection.generation));
+        }
+    }
+
+    /// Takes the bytes of an open WebSocket.
+    pub(super) fn handle_frames(&mut self, slot: usize, bytes: &mut [u8]) {
+        let mut at = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            if !matches!(connection.phase, Phase::Open) {
+                return;
+            }
+            let (used, next) = self.core.handle_frame(slot as u32, connection, &mut bytes[at..]);
+            at += used;
+            match next {
+                Some(Next::Go) => {}
+                Some(Next::PeerClosed(code)) => self.handle_close(slot, code),
+                Some(Next::Disconnect(disconnect)) => self.close(slot, &disconnect),
+                None => break,
+            }
+        }
+        self.after_frames(slot);
+    }
+
+    fn handle_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
+        match self.connections[slot].phase {
+            Phase::Head(_) => self.handle_head(slot, bytes),
+            Phase::Open => self.handle_frames(slot, bytes),
+            Phase::Finishing | Phase::Lingering => {}
+        }
+    }
+
+    /// Looks at what the frames of one read have left behind.
+    fn after_frames(&mut self, slot: usize) {
+        let publisher_paused = self.core.hub.take_publisher_paused();
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let was_mid_message = connection.mid_message.is_some();
+        if !connection.decoder.is_mid_message() {
+            connection.mid_message = None;
+        } else if !was_mid_message {
+            connection.mid_message = Some(self.now);
+            self.arm(slot);
+        }
+        if publisher_paused {
+            let connection = &mut self.connections[slot];
+            connection.paused = true;
+            self.paused.push((slot, connection.generation));
+            self.core.counters().read_pauses.add(1);
+        }
+    }
+
+    fn handle_end(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        // A peer that has ended its side after its close frame may still read ours.
+        if matches!(connection.phase, Phase::Finishing) {
+            connection.ended = true;
+        } else {
+            self.remove(slot, CloseReason::Lost);
+        }
+    }
+}
+
+impl Core {
+    /// Takes one frame off the front of `bytes`; how many bytes it took, and what it calls for.
+    fn handle_frame(
+        &mut self,
+        slot: u32,
+        connection: &mut Connection,
+        bytes: &mut [u8],
+    ) -> (usize, Option<Next>) {
+        let Connection { decoder, closing, backlog, budget, commanded, .. } = connection;
+        let (used, event) = match decoder.decode(bytes) {
+            Ok((used, Some(event))) => (used, event),
+            Ok((used, None)) => return (used, None),
+            Err(error) => return (0, Some(Next::Disconnect(violation(&error)))),
+        };
+        if let Event::Close(frame) = event {
+            return (used, Some(Next::PeerClosed(frame.map(|frame| frame.code))));
+        }
+        if !closing.is_open() {
+            // We have said that we close: only the peer's close frame counts now.
+            return (used, Some(Next::Go));
+        }
+        let done = match event {
+            Event::Text(text) => {
+                *commanded = true;
+                self.handle_text(slot, text)
+            }
+            Event::Binary(bytes) => {
+                *commanded = true;
+                self.handle_binary(slot, bytes)
+            }
+            Event::Ping(payload) if self.may_control(budget) => {
+                match backlog {
+                    Some(backlog) => {
+                        let mut frame = Vec::new();
+                        encode_frame(&mut frame, Opcode::Pong, payload);
+                        backlog.replace_pong(&frame);
+                    }
+                    None => self.hub.send(slot, Opcode::Pong, payload),
+                }
+                Ok(())
+            }
+            Event::Pong(_) if self.may_control(budget) => Ok(()),
+            Event::Ping(_) | Event::Pong(_) => Err(Disconnect {
+                code: CloseCode::POLICY,
+                message: "too many control frames a second (control_frames_per_second_max)".into(),
+                reason: CloseReason::RateLimited,
+            }),
+            Event::Close(_) => Ok(()),
+        };
+        (used, Some(done.map_or_else(Next::Disconnect, |()| Next::Go)))
+    }
+
+    fn handle_text(&mut self, slot: u32, text: &str) -> Result<(), Disconnect> {
+        self.counters().messages_in.add(1);
+        match self.protocol(slot) {
+            Protocol::Json => {
+                let mut requests = Requests::new(slot, self.now_ms, &mut self.hub);
+                self.parser.parse(text, |request| requests.handle(&request));
+                requests.ended
+            }
+            Protocol::Bin => Err(unsupported("altavoz.v1.bin is spoken in binary messages")),
+            Protocol::Echo => {
+                self.hub.send(slot, Opcode::Text, text.as_bytes());
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_binary(&mut self, slot: u32, bytes: &[u8]) -> Result<(), Disconnect> {
+        self.counters().messages_in.add(1);
+        match self.protocol(slot) {
+            Protocol::Bin => {
+                let mut requests = Requests::new(slot, self.now_ms, &mut self.hub);
+                bin::parse(bytes, &mut self.parser, |request| requests.handle(&request));
+                requests.ended
+            }
+            Protocol::Json => Err(unsupported("altavoz.v1.json is spoken in text messages")),
+            Protocol::Echo => {
+                self.hub.send(slot, Opcode::Binary, bytes);
+                Ok(())
+            }
+        }
+    }
+
+    fn protocol(&mut self, slot: u32) -> Protocol {
+        self.hub.session(slot).map_or(Protocol::Json, |session| session.protocol)
+    }
+
+    fn may_control(&self, budget: &mut crate::hub::session::Budget) -> bool {
+        let rate = self.config.control_frames_per_second_max;
+        budget.take(self.now_ms, rate, rate.saturating_mul(10))
+    }
+}
+
+/// Hands the requests of one message to the hub, until one of them ends the session.
+struct Requests<'h> {
+    slot: u32,
+    now_ms: u64,
+    hub: &'h mut Hub,
+    ended: Result<(), Disconnect>,
+}
+
+impl<'h> Requests<'h> {
+    fn new(slot: u32, now_ms: u64, hub: &'h mut Hub) -> Self {
+        Self { slot, now_ms, hub, ended: Ok(()) }
+    }
+
+    fn handle(&mut self, request: &Request<'_>) {
+        if self.ended.is_ok() {
+            self.ended = self.hub.handle_request(self.slot, request, self.now_ms);
+        }
+    }
+}
+
+fn unsupported(message: &'static str) -> Disconnect {
+    let reason = CloseReason::Unsupported;
+    Disconnect { code: CloseCode::UNSUPPORTED, message: message.into(), reason }
+}
+
+fn violation(error: &ProtocolError) -> Disconnect {
+    let code = error.close_code();
+    let reason = match code {
+        CloseCode::INVALID_PAYLOAD => CloseReason::InvalidPayload,
+        CloseCode::TOO_LARGE => CloseReason::TooLarge,
+        _ => CloseReason::Protocol,
+    };
+    Disconnect { code, message: error.to_string().into(), reason }
+}
