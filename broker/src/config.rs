@@ -8,6 +8,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use broker_proto::handshake::{AllowedOrigins, OriginError};
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Parser, ValueEnum, value_parser};
 
@@ -62,7 +63,8 @@ altavoz.toml:
     about = "Altavoz: a publish/subscribe broker for the live web, over WebSocket",
     long_about = None,
     after_help = EXAMPLES,
-    max_term_width = 100
+    max_term_width = 100,
+    next_line_help = true
 )]
 pub struct Config {
     /// Address and port to serve WebSocket and HTTP on; port 0 takes a free one
@@ -77,12 +79,14 @@ pub struct Config {
 
     /// Keep each worker on a core of its own
     #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = true)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = true)]
     pub pin: bool,
 
     /// Serve /echo, which sends every WebSocket message back as it came (for conformance tests)
     #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
     pub echo: bool,
 
     /// Origin whose pages may open a WebSocket; repeatable or comma-separated; none means any.
@@ -153,7 +157,8 @@ pub struct Config {
 
     /// Hold connections from this machine to connects-per-second-per-address-max too
     #[arg(long, help_heading = "Limits", value_name = "BOOL", action = ArgAction::Set)]
-    #[arg(num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
     pub limit_loopback: bool,
 
     /// Time to send the whole HTTP request head, in milliseconds; then 408
@@ -217,8 +222,8 @@ pub struct Config {
     #[arg(value_parser = log_filter)]
     pub log: String,
 
-    /// How to log
-    #[arg(long, help_heading = "Operations", value_name = "FORMAT")]
+    /// How to log: text, a line for people, or json, an object a line
+    #[arg(long, help_heading = "Operations", value_name = "FORMAT", hide_possible_values = true)]
     #[arg(value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
@@ -246,20 +251,10 @@ pub enum LogFormat {
     Json,
 }
 
-/// An origin as a browser sends it (RFC 6454 §6.2), lower case: `scheme://host[:port]` or `null`.
-fn origin(text: &str) -> Result<String, String> {
-    let origin = text.trim().to_ascii_lowercase();
-    let is_origin = origin == "null"
-        || origin.split_once("://").is_some_and(|(scheme, host)| {
-            !scheme.is_empty()
-                && !host.is_empty()
-                && host.bytes().all(|b| b.is_ascii_graphic() && !b"/?#@*\\".contains(&b))
-        });
-    if is_origin {
-        Ok(origin)
-    } else {
-        Err("an origin is scheme://host or scheme://host:port, such as https://example.com".into())
-    }
+/// An origin that the check of the opening handshake understands.
+fn origin(text: &str) -> Result<String, OriginError> {
+    let text = text.trim().to_owned();
+    AllowedOrigins::parse(std::slice::from_ref(&text)).map(|_| text)
 }
 
 /// A filter that `tracing_subscriber` understands, checked here so that a slip shows at the start.

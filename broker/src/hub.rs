@@ -8,9 +8,9 @@
 //! | part | what it is |
 //! |---|---|
 //! | [`directory`], [`topic`] | every topic in use: epoch, seq, interested workers |
-//! | [`interest`], [`trie`] | which workers have which wildcard filters |
+//! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
-//! | [`lists`], [`session`] | this worker's subscribers |
+//! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
@@ -30,18 +30,22 @@ pub mod lists;
 pub mod mailbox;
 pub mod message;
 pub mod outbox;
+pub mod protocol;
 pub mod session;
 pub mod shared;
 pub mod topic;
 pub mod trie;
+pub mod workers;
 
 use self::lists::{Lists, Watched};
 use self::mailbox::Mail;
 use self::message::Message;
 use self::outbox::{NodeId, Outbox};
-use self::session::{Protocol, Session};
+use self::protocol::Protocol;
+use self::session::Session;
 pub use self::shared::Shared;
-use self::topic::{Topic, WorkerSet};
+use self::topic::Topic;
+use self::workers::{WorkerSet, members};
 
 /// Bytes of frames after which a turn is flushed before it goes on.
 const TURN_BYTES_MAX: usize = 1024 * 1024;
@@ -238,7 +242,7 @@ impl Hub {
     pub fn may_resume(&mut self) -> bool {
         let shared = &self.shared;
         let full = self.full;
-        let still = workers(full).filter(|&at| shared.mailbox(at).is_full());
+        let still = members(full).filter(|&at| shared.mailbox(at).is_full());
         self.full = still.fold(0, |set, at| set | 1 << at);
         self.full == 0
     }
@@ -292,21 +296,11 @@ impl Hub {
         }
         self.counters().mail.add(1);
         self.counters().deliveries.add(count as u64);
+        self.counters().messages_out.add(count as u64);
         count
     }
 
     fn counters(&self) -> &WorkerMetrics {
         &self.metrics.workers[self.worker]
     }
-}
-
-/// The members of a set.
-pub fn workers(mut set: WorkerSet) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let next = set.trailing_zeros();
-        (next < WorkerSet::BITS).then(|| {
-            set &= set - 1;
-            next as usize
-        })
-    })
 }

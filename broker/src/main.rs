@@ -1,5 +1,6 @@
 //! The `broker` binary: reads the settings, starts the broker, and stops it on a signal.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use broker::config::{Config, LogFormat, load};
@@ -51,7 +52,10 @@ fn announce(server: &Server) {
 
 fn start_log(config: &Config) -> Result<(), String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| error.to_string())?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

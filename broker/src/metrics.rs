@@ -70,7 +70,7 @@ pub struct WorkerMetrics {
     pub messages_in: Counter,
     /// Bytes read from sockets.
     pub bytes_in: Counter,
-    /// WebSocket data messages handed to the kernel or to a backlog.
+    /// WebSocket data messages queued for clients: deliveries and answers.
     pub messages_out: Counter,
     /// Bytes the kernel took from us.
     pub bytes_out: Counter,

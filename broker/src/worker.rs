@@ -19,7 +19,8 @@ use slab::Slab;
 use crate::config::Config;
 use crate::control;
 use crate::hub::session::Budget;
-use crate::hub::{Hub, MailStep, Shared, workers};
+use crate::hub::workers::members;
+use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
 
 mod accept;
@@ -214,7 +215,7 @@ impl Worker {
     fn deliver(&mut self) {
         loop {
             let step = self.core.hub.handle_mail();
-            for worker in workers(self.core.hub.take_wakes()) {
+            for worker in members(self.core.hub.take_wakes()) {
                 // Fails only if the kernel is out of memory; the worker then wakes at its next
                 // sweep.
                 let _ = self.wakers[worker].wake();

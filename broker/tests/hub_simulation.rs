@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use broker::config::Config;
-use broker::hub::session::Protocol;
+use broker::hub::protocol::Protocol;
 use broker::hub::{Hub, MailStep, Shared};
 use broker::metrics::Metrics;
 use broker_proto::json::Parser;

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::message::Message;
-use super::session::Protocol;
+use super::protocol::Protocol;
 
 /// Frames that wait for a socket, the first of them perhaps sent in part.
 #[derive(Debug)]

@@ -12,7 +12,8 @@ use broker_proto::{bin, json};
 
 use super::directory::DirectoryFull;
 use super::lists::{Subscriber, Watched};
-use super::session::{Protocol, Subscription};
+use super::protocol::Protocol;
+use super::session::Subscription;
 use super::topic::Topic;
 use super::{Disconnect, Hub};
 use crate::metrics::CloseReason;
@@ -318,6 +319,7 @@ impl Hub {
             Protocol::Json | Protocol::Echo => json::encode_answer(&mut text, id, answer),
         }
         self.send(slot, protocol.opcode(), &text);
+        self.counters().messages_out.add(1);
         self.answer = text;
     }
 }

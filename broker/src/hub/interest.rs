@@ -7,8 +7,8 @@ use std::sync::{PoisonError, RwLock};
 
 use broker_proto::topic::{Filter, Topic as TopicName};
 
-use super::topic::WorkerSet;
 use super::trie::Trie;
+use super::workers::WorkerSet;
 
 /// The wildcard filters of all workers.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::message::Message;
-use super::topic::WorkerSet;
+use super::workers::WorkerSet;
 
 /// What lies in a mailbox.
 #[derive(Clone, Debug)]

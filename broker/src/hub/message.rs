@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use broker_proto::command::Payload;
 use broker_proto::topic::Topic as TopicName;
-use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX, Opcode};
+use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX};
 use broker_proto::{bin, json};
 
-use super::session::Protocol;
+use super::protocol::Protocol;
 use super::topic::Topic;
 
 /// One message of one topic, with its place in the topic's order.
@@ -110,15 +110,5 @@ impl Frame {
 
     fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
-    }
-}
-
-impl Protocol {
-    /// The opcode of this protocol's messages.
-    pub fn opcode(self) -> Opcode {
-        match self {
-            Self::Json | Self::Echo => Opcode::Text,
-            Self::Bin => Opcode::Binary,
-        }
     }
 }

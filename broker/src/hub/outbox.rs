@@ -14,7 +14,7 @@ use std::sync::Arc;
 use broker_proto::ws::{self, Opcode};
 
 use super::message::Message;
-use super::session::Protocol;
+use super::protocol::Protocol;
 
 /// Private bytes kept from turn to turn; what a burst needed above it is given back.
 const OWN_BYTES_KEPT: usize = 256 * 1024;

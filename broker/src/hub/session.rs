@@ -1,17 +1,7 @@
 //! A session: what the hub knows of one open WebSocket, apart from its bytes and its socket.
 
 use super::outbox::NodeId;
-
-/// What a session speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// `altavoz.v1.json`, text messages.
-    Json,
-    /// `altavoz.v1.bin`, binary messages.
-    Bin,
-    /// Every message is sent back as it came; no topics.
-    Echo,
-}
+use super::protocol::Protocol;
 
 /// The state of one open connection in the hub. Its key is the connection's slot in its worker.
 #[derive(Debug)]

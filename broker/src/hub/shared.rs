@@ -10,9 +10,9 @@ use super::directory::{Directory, DirectoryFull};
 use super::interest::Interest;
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
-use super::session::Protocol;
-use super::topic::{Topic, WorkerSet};
-use super::workers;
+use super::protocol::Protocol;
+use super::topic::Topic;
+use super::workers::{WorkerSet, members};
 
 /// The shared state of a broker.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Shared {
                 Published { epoch: topic.epoch(), seq, wakes: 0, full: 0, made: None };
             if watchers != 0 {
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
-                for worker in workers(watchers) {
+                for worker in members(watchers) {
                     let mail = Mail::Message(message.clone());
                     let pushed = self.mailboxes[worker].push(mail, Some(from));
                     published.wakes |= u64::from(pushed.wake) << worker;

@@ -10,9 +10,7 @@ use broker_proto::command::Epoch;
 use broker_proto::topic::Topic as TopicName;
 
 use super::interest::Interest;
-
-/// A set of workers, one bit each.
-pub type WorkerSet = u64;
+use super::workers::WorkerSet;
 
 /// A topic that someone subscribes to, or has lately published on.
 #[derive(Debug)]

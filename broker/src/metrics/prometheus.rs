@@ -92,7 +92,7 @@ const PER_WORKER: [PerWorker; 24] = [
     counter("http_requests", "Connections handed to the control plane", |w| &w.http_requests),
     counter("messages_received", "WebSocket messages received", |w| &w.messages_in),
     bytes(counter("received", "Bytes read from sockets", |w| &w.bytes_in)),
-    counter("messages_sent", "WebSocket messages handed to the kernel or a backlog", |w| &w.messages_out),
+    counter("messages_sent", "WebSocket messages queued for clients: deliveries and answers", |w| &w.messages_out),
     bytes(counter("sent", "Bytes the kernel took", |w| &w.bytes_out)),
     counter("sends", "Write calls on sockets", |w| &w.sends),
     counter("publishes", "Publishes taken", |w| &w.publishes),

@@ -37,7 +37,7 @@ pub struct Connection {
     pub since: Ticks,
     /// When bytes last came.
     pub heard: Ticks,
-    /// When the last ping went out, if it is not answered yet.
+    /// When a ping went out, if nothing has come since: any byte shows that the peer lives.
     pub pinged: Option<Ticks>,
     /// When the message began that is not complete yet.
     pub mid_message: Option<Ticks>,
@@ -165,10 +165,8 @@ impl Connection {
             _ if self.paused || self.choked => {
                 consider(after(self.heard, config.ping_interval_ms), Due::Ping);
             }
-            Some(pinged) if pinged >= self.heard => {
-                consider(after(pinged, config.pong_timeout_ms), Due::Pong);
-            }
-            _ => consider(after(self.heard, config.ping_interval_ms), Due::Ping),
+            Some(pinged) => consider(after(pinged, config.pong_timeout_ms), Due::Pong),
+            None => consider(after(self.heard, config.ping_interval_ms), Due::Ping),
         }
         first
     }

@@ -61,6 +61,7 @@ impl Worker {
         if connection.paused || connection.choked {
             // It is not read, so an answer would not be heard.
             connection.heard = now;
+            connection.pinged = None;
             return;
         }
         connection.pinged = Some(now);

@@ -7,7 +7,7 @@ use super::Worker;
 use super::connection::Phase;
 use crate::hub::backlog::{Backlog, Waiting};
 use crate::hub::outbox::{Frame, FrameId, NodeId, Outbox};
-use crate::hub::session::Protocol;
+use crate::hub::protocol::Protocol;
 use crate::metrics::CloseReason;
 use crate::transport::Outcome;
 
@@ -47,7 +47,6 @@ impl Worker {
         let outbox = &self.core.hub.outbox;
         self.stage.load(outbox, pending, protocol);
         let counters = &self.core.metrics.workers[self.core.index];
-        counters.messages_out.add(self.stage.list.len() as u64);
         if let Some(backlog) = &mut connection.backlog {
             let before = backlog.bytes();
             for &frame in &self.stage.list {

@@ -9,7 +9,7 @@ use super::Worker;
 use super::connection::{Head, Phase};
 use crate::config::Config;
 use crate::control::Handed;
-use crate::hub::session::Protocol;
+use crate::hub::protocol::Protocol;
 use crate::transport::Socket;
 
 /// The path of the broker's protocols.

@@ -7,7 +7,7 @@ use broker_proto::ws::{CloseCode, Event, Opcode, ProtocolError, encode_frame};
 
 use super::connection::{Connection, Phase};
 use super::{Core, Worker};
-use crate::hub::session::Protocol;
+use crate::hub::protocol::Protocol;
 use crate::hub::{Disconnect, Hub};
 use crate::metrics::CloseReason;
 use crate::transport::Outcome;
@@ -34,6 +34,7 @@ impl Worker {
         match connection.socket.read(&mut buffer) {
             Outcome::Moved(len) => {
                 connection.heard = self.now;
+                connection.pinged = None;
                 self.core.counters().bytes_in.add(len as u64);
                 self.handle_bytes(slot, &mut buffer[..len]);
                 // A short read has emptied the socket, and an event will tell of more.
@@ -176,7 +177,7 @@ impl Core {
             }
             Protocol::Bin => Err(unsupported("altavoz.v1.bin is spoken in binary messages")),
             Protocol::Echo => {
-                self.hub.send(slot, Opcode::Text, text.as_bytes());
+                self.echo(slot, Opcode::Text, text.as_bytes());
                 Ok(())
             }
         }
@@ -192,10 +193,15 @@ impl Core {
             }
             Protocol::Json => Err(unsupported("altavoz.v1.json is spoken in text messages")),
             Protocol::Echo => {
-                self.hub.send(slot, Opcode::Binary, bytes);
+                self.echo(slot, Opcode::Binary, bytes);
                 Ok(())
             }
         }
+    }
+
+    fn echo(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
+        self.hub.send(slot, opcode, payload);
+        self.counters().messages_out.add(1);
     }
 
     fn protocol(&mut self, slot: u32) -> Protocol {

@@ -86,7 +86,8 @@ fn the_report_says_where_each_value_came_from() {
 
 #[test]
 fn the_report_is_a_file_that_gives_the_same_settings() {
-    let args = ["--allow-origin", "https://a.example,null", "--log", "info,broker=debug"];
+    let args =
+        ["--allow-origin", "https://a.example,http://b.example:81", "--log", "info,broker=debug"];
     let first = load(&args, &NO_VARIABLES).unwrap();
     let (second, _) = load_file(&first.to_string(), &[], &NO_VARIABLES).unwrap();
     assert_eq!(format!("{:?}", Config { config: None, ..second }), format!("{:?}", first.config));
