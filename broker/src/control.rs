@@ -120,6 +120,15 @@ pub fn start(
     metrics: Arc<Metrics>,
     lifecycle: Arc<Lifecycle>,
 ) -> io::Result<(Control, Sender, Signals)> {
+    start_with(config, metrics, lifecycle, serve::CONNECTIONS_MAX)
+}
+
+fn start_with(
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    lifecycle: Arc<Lifecycle>,
+    connections_max: usize,
+) -> io::Result<(Control, Sender, Signals)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (signal_sender, signals) = mpsc::channel();
     {
@@ -133,9 +142,10 @@ pub fn start(
     let (handed_sender, handed) = queue::channel(HANDED_MAX);
     let (stop, stopping) = watch::channel(None);
     let router = router::router(&config, metrics, lifecycle);
+    let serve = serve::run(handed, config, router, connections_max, stopping);
     let thread = std::thread::Builder::new()
         .name("control".into())
-        .spawn(move || runtime.block_on(serve::run(handed, config, router, stopping)))?;
+        .spawn(move || runtime.block_on(serve))?;
     Ok((Control { thread, stop }, Sender(handed_sender), Signals(signals)))
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use broker_proto::handshake::{AllowedOrigins, HeadLimits};
 use broker_proto::json;
+use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
@@ -189,7 +190,7 @@ impl Worker {
             match event.token() {
                 LISTENER => self.accept(),
                 WAKER => self.core.counters().wakes.add(1),
-                token => self.handle_event(token, event.is_writable(), event.is_readable()),
+                token => self.handle_event(token, event),
             }
         }
         if let Accepting::NextTurn | Accepting::PausedUntil(_) = self.accepting {
@@ -230,12 +231,13 @@ impl Worker {
         }
     }
 
-    fn handle_event(&mut self, Token(token): Token, is_writable: bool, is_readable: bool) {
+    fn handle_event(&mut self, Token(token): Token, event: &Event) {
         let (slot, generation) = ((token & 0xffff_ffff), (token >> 32) as u32);
-        if is_writable && self.is_current(slot, generation) {
+        if event.is_writable() && self.is_current(slot, generation) {
             self.flush_backlog(slot);
         }
-        if is_readable && self.is_current(slot, generation) {
+        if event.is_readable() && self.is_current(slot, generation) {
+            self.connections[slot].hung_up |= event.is_read_closed() || event.is_error();
             self.read(slot);
         }
     }

@@ -6,7 +6,8 @@ import { Link } from "./link.js";
 const SYSTEM_TOPIC = "$SYS/broker";
 const DEMO_TOPIC = `demo/${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
 const PUBLISH_EVERY_MS = 100;
-const POINTS_SHOWN = 300;
+const SECONDS_SHOWN = 30;
+const POINTS_KEPT = (SECONDS_SHOWN * 1000) / PUBLISH_EVERY_MS + 1;
 const ROUND_TRIPS_KEPT = 50;
 
 const at = (id) => document.getElementById(id);
@@ -15,7 +16,7 @@ const show = (id, text) => {
 };
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
-const short = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+const short = new Intl.NumberFormat("en", { notation: "compact" });
 
 function bytes(n) {
   const units = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -41,7 +42,7 @@ function showBroker(now) {
   show("uptime", duration(now.uptime_s));
   show("workers", whole.format(now.workers));
   show("version", now.version);
-  show("messages-total", `${short.format(now.messages_out)} sent since the start`);
+  show("messages-total", `${short.format(now.messages_out)} sent in all`);
   const arrived = performance.now();
   // A broker that was started anew counts from zero: no rate from before to after.
   if (before && now.uptime_s >= before.totals.uptime_s) {
@@ -75,15 +76,15 @@ function showStep(data) {
   received += 1;
   roundTrips.push(roundTrip);
   if (roundTrips.length > ROUND_TRIPS_KEPT) roundTrips.shift();
-  times.push(Date.now() / 1000);
+  times.push(performance.now() / 1000);
   values.push(data.value);
-  if (times.length > POINTS_SHOWN) {
+  if (times.length > POINTS_KEPT) {
     times.shift();
     values.shift();
   }
   const median = [...roundTrips].sort((a, b) => a - b)[roundTrips.length >> 1];
   show("received", whole.format(received));
-  show("rtt", `${median.toFixed(median < 10 ? 2 : 0)} ms`);
+  show("rtt", `${median.toFixed(median < 10 ? 1 : 0)} ms`);
   show("value", data.value.toFixed(2));
   chart.setData([times, values]);
 }
@@ -92,24 +93,35 @@ function showStep(data) {
 
 const chartBox = at("chart");
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const axis = (size) => ({
+const axis = {
   stroke: () => colour("--quiet"),
   grid: { stroke: () => colour("--line"), width: 1 },
   ticks: { show: false },
   font: "12px system-ui, sans-serif",
-  size,
-});
+};
 const chart = new uPlot(
   {
     width: chartBox.clientWidth,
     height: chartBox.clientHeight,
     cursor: { show: false },
     legend: { show: false },
-    scales: { y: { range: (_, low, high) => [Math.floor(low ?? 90) - 2, Math.ceil(high ?? 110) + 2] } },
-    axes: [axis(28), axis(44)],
+    scales: {
+      // The newest value stands at the right edge, and the walk grows to the left of it.
+      x: { time: false, range: (_, _low, high) => [(high ?? 0) - SECONDS_SHOWN, high ?? 0] },
+      y: { range: (_, low, high) => [Math.floor(low ?? 90) - 2, Math.ceil(high ?? 110) + 2] },
+    },
+    axes: [
+      { ...axis, size: 26, values: (_, seconds) => seconds.map((at) => (at < 0 ? "" : `${at} s`)) },
+      { ...axis, size: 44 },
+    ],
     series: [
       {},
-      { stroke: () => colour("--accent"), fill: () => colour("--accent-faint"), width: 2, points: { show: false } },
+      {
+        stroke: () => colour("--accent"),
+        fill: () => colour("--accent-faint"),
+        width: 2,
+        points: { show: false },
+      },
     ],
   },
   [times, values],

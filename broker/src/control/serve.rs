@@ -1,8 +1,8 @@
 //! The loop of the control plane: takes the connections that workers hand over and serves HTTP/1.1
 //! on each, in one thread.
 //!
-//! Every state has a deadline: a request head `handshake_timeout_ms`, a request 30 s, a stalled answer 10 s, and no
-//! connection lives longer than 5 minutes. Run by `control::start`.
+//! Every state has a deadline: a request head `handshake_timeout_ms`, a request 30 s, a stalled
+//! answer 10 s, and no connection lives longer than 5 minutes. Run by `control::start`.
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -48,13 +48,21 @@ pub(super) async fn run(
     mut handed: mpsc::Receiver<Handed>,
     config: Arc<Config>,
     router: Router,
+    connections_max: usize,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
-    let mut connections = JoinSet::new();
     let http = http(&config);
+    let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            Some(handed) = handed.recv() => take(handed, &mut connections, &http, &router, &stopping),
+            Some(handed) = handed.recv() => {
+                if connections.len() < connections_max {
+                    take(handed, &mut connections, &http, &router, &stopping);
+                } else {
+                    // The answer fits a fresh socket's buffer; if not, the peer sees the end alone.
+                    let _ = (&handed.socket).write(answer::TOO_MANY);
+                }
+            }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
                     tracing::error!(%error, "an HTTP connection failed");
@@ -92,11 +100,6 @@ fn take(
     router: &Router,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
-    if connections.len() >= CONNECTIONS_MAX {
-        // The answer fits a fresh socket's buffer; if not, the peer sees the end alone.
-        let _ = (&handed.socket).write(answer::TOO_MANY);
-        return;
-    }
     let stream = match TcpStream::from_std(handed.socket) {
         Ok(stream) => stream,
         Err(error) => {

@@ -98,3 +98,40 @@ impl Shared {
             .retire_if_idle(&self.interest, now_ms, linger_ms, |topic| self.directory.remove(topic))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    #[test]
+    fn publishers_on_many_threads_give_every_mailbox_one_order() {
+        const WORKERS: usize = 3;
+        const EACH: usize = 2_000;
+        let shared = Shared::new(WORKERS, u64::MAX, 10, 0);
+        let name = TopicName::new("t").unwrap();
+        let (topic, _) = shared.directory.find_or_create(name, 0).unwrap();
+        (0..WORKERS).for_each(|worker| topic.use_at(0).unwrap().join(worker));
+        std::thread::scope(|scope| {
+            for worker in 0..WORKERS {
+                let shared = &shared;
+                scope.spawn(move || {
+                    for _ in 0..EACH {
+                        let payload = Payload::Json(b"1");
+                        shared.publish(name, payload, Protocol::Json, worker, 0).unwrap();
+                    }
+                });
+            }
+        });
+        for worker in 0..WORKERS {
+            let mut mail = VecDeque::new();
+            shared.mailbox(worker).take(&mut mail);
+            let seqs = mail.iter().map(|mail| match mail {
+                Mail::Message(message) => message.seq(),
+                Mail::Drain => 0,
+            });
+            assert!(seqs.eq(1..=(WORKERS * EACH) as u64), "worker {worker} sees another order");
+        }
+    }
+}

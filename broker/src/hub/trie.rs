@@ -140,3 +140,50 @@ impl<V> Default for Node<V> {
         Self { literal: HashMap::default(), plus: None, here: None, hash: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Filters and topics over so few names that they often match.
+    fn text(names: &'static [&'static str]) -> impl Strategy<Value = String> {
+        prop::collection::vec(prop::sample::select(names), 1..5).prop_map(|levels| levels.join("/"))
+    }
+
+    proptest! {
+        #[test]
+        fn it_finds_what_each_filter_matches_by_itself(
+            filters in prop::collection::vec(text(&["a", "b", "+", "#", "$s", ""]), 0..20),
+            removed in prop::collection::vec(any::<bool>(), 20),
+            topics in prop::collection::vec(text(&["a", "b", "$s", ""]), 1..10),
+        ) {
+            let mut filters: Vec<_> = filters.iter().filter_map(|f| Filter::new(f).ok()).collect();
+            filters.sort_by_key(|filter| filter.as_str());
+            filters.dedup();
+            let mut trie = Trie::default();
+            for (at, filter) in filters.iter().enumerate() {
+                trie.get_or_insert_with(*filter, || at);
+            }
+            for (at, filter) in filters.iter().enumerate().filter(|(at, _)| removed[*at]) {
+                trie.remove(*filter);
+                trie.remove(*filter);
+                prop_assert!(trie.get_or_insert_with(*filter, || at + 100) == &(at + 100));
+                trie.remove(*filter);
+            }
+            for topic in topics.iter().filter_map(|topic| TopicName::new(topic).ok()) {
+                let mut found = Vec::new();
+                trie.each_match(topic, &mut |at| found.push(*at));
+                found.sort_unstable();
+                let kept = (0..filters.len()).filter(|at| !removed[*at]);
+                let expected: Vec<_> = kept.filter(|at| filters[*at].matches(topic)).collect();
+                prop_assert_eq!(found, expected);
+            }
+            for filter in &filters {
+                trie.remove(*filter);
+            }
+            prop_assert!(trie.is_empty() && trie.root.is_bare());
+        }
+    }
+}

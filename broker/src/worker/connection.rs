@@ -57,6 +57,8 @@ pub struct Connection {
     pub choked: bool,
     /// The peer has ended its side.
     pub ended: bool,
+    /// The kernel has told that no more comes than what it holds, and will not tell again.
+    pub hung_up: bool,
 }
 
 /// The life of a connection.
@@ -124,6 +126,7 @@ impl Connection {
             paused: false,
             choked: false,
             ended: false,
+            hung_up: false,
         }
     }
 

@@ -130,16 +130,21 @@ impl Worker {
         let peer = connection.socket.peer();
         self.core.counters().count_refusal(refusal.status());
         if self.may_log() {
-            let (status, message) = (refusal.status(), refusal.message());
-            tracing::info!(peer, status, message, "refused a request");
+            let (status, reason) = (refusal.status(), refusal.message());
+            tracing::info!(peer, status, reason, "refused a request");
         }
         self.arm(slot);
     }
 
     /// Answers with an HTTP status on a socket that is dropped then.
     pub(super) fn turn_away(&mut self, stream: mio::net::TcpStream, refusal: &Refusal) {
-        respond(&mut Socket::new(stream), refusal);
+        let mut socket = Socket::new(stream);
+        respond(&mut socket, refusal);
         self.core.counters().count_refusal(refusal.status());
+        if self.may_log() {
+            let (peer, status, reason) = (socket.peer(), refusal.status(), refusal.message());
+            tracing::info!(peer, status, reason, "turned a connection away");
+        }
     }
 }
 

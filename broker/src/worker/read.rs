@@ -37,8 +37,10 @@ impl Worker {
                 connection.pinged = None;
                 self.core.counters().bytes_in.add(len as u64);
                 self.handle_bytes(slot, &mut buffer[..len]);
-                // A short read has emptied the socket, and an event will tell of more.
-                if len == buffer.len() {
+                // A short read has emptied the socket, and an event will tell of more: not of
+                // the end, though, if that has come in the same event as the bytes.
+                let hung_up = self.connections.get(slot).is_some_and(|open| open.hung_up);
+                if len == buffer.len() || hung_up {
                     self.read_again(slot);
                 }
             }

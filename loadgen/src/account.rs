@@ -1,0 +1,270 @@
+//! The account of one subscription: which of the topic's messages came, which did not, which came
+//! twice or out of turn. Exact as long as the holes stay within a named limit, and small while
+//! nothing goes wrong. No clock, no bytes; kept by the engine's workers, closed after the run.
+
+use std::ops::Range;
+
+/// The most separate holes remembered per subscription. With more, the oldest hole is taken for
+/// lost: should one of its messages come after all, it counts as a duplicate.
+pub const HOLES_MAX: usize = 4096;
+
+/// What one subscriber got of one topic. 32 bytes while all is well.
+///
+/// ```
+/// use loadgen::account::{Account, Arrival};
+///
+/// let mut account = Account::default();
+/// assert_eq!(account.handle_message(1, 10), Arrival::InOrder);
+/// assert_eq!(account.handle_message(3, 12), Arrival::InOrder); // 2 is missing so far
+/// assert_eq!(account.handle_message(2, 11), Arrival::OutOfOrder);
+/// let totals = account.close(4);
+/// assert_eq!((totals.expected, totals.delivered, totals.lost), (4, 3, 1));
+/// ```
+#[derive(Debug, Default)]
+pub struct Account {
+    /// The highest publisher's seq that came.
+    last: u64,
+    /// The last seq that the broker gave; 0 before the first.
+    broker_last: u64,
+    delivered: u64,
+    trouble: Option<Box<Trouble>>,
+}
+
+/// What a message meant to the account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// New, and later than all before it.
+    InOrder,
+    /// New, but a later one came first.
+    OutOfOrder,
+    /// It had come before.
+    Duplicate,
+}
+
+/// Sums over accounts. Every published message is in `delivered` or in `lost` of every subscriber.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages that should have come.
+    pub expected: u64,
+    /// Of these, how many came at least once.
+    pub delivered: u64,
+    /// Of these, how many never came.
+    pub lost: u64,
+    /// Arrivals of a message that had come before.
+    pub duplicated: u64,
+    /// Messages that came after a later one of their publisher.
+    pub out_of_order: u64,
+    /// Times that the broker's own seq did not go on with the next number, and no gap notice said so.
+    pub seq_breaks: u64,
+    /// Gap notices of the broker.
+    pub gap_notices: u64,
+    /// Messages that gap notices declared missing.
+    pub gap_messages: u64,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    /// What is missing below `last`, in ascending order, none empty.
+    holes: Vec<Range<u64>>,
+    /// Messages of holes that were given up.
+    given_up: u64,
+    totals: Totals,
+}
+
+impl Account {
+    /// A message came: `seq` is its publisher's number in the topic from 1, no higher than what
+    /// will be published; `broker_seq` is the broker's, whatever it says.
+    pub fn handle_message(&mut self, seq: u64, broker_seq: u64) -> Arrival {
+        if self.broker_last != 0 && broker_seq != self.broker_last.saturating_add(1) {
+            self.trouble().totals.seq_breaks += 1;
+        }
+        self.broker_last = broker_seq;
+        let arrival = self.place(seq);
+        match arrival {
+            Arrival::InOrder => self.delivered += 1,
+            Arrival::OutOfOrder => {
+                self.delivered += 1;
+                self.trouble().totals.out_of_order += 1;
+            }
+            Arrival::Duplicate => self.trouble().totals.duplicated += 1,
+        }
+        arrival
+    }
+
+    /// The broker said that its messages `from` to `to`, both included, will not come.
+    pub fn handle_gap(&mut self, from: u64, to: u64) {
+        self.broker_last = self.broker_last.max(to);
+        let totals = &mut self.trouble().totals;
+        totals.gap_notices += 1;
+        let missing = to.checked_sub(from).map_or(0, |more| more.saturating_add(1));
+        totals.gap_messages = totals.gap_messages.saturating_add(missing);
+    }
+
+    /// The sums, given how many messages were published on the topic.
+    #[must_use]
+    pub fn close(&self, published: u64) -> Totals {
+        let mut totals =
+            Totals { expected: published, delivered: self.delivered, ..Totals::default() };
+        totals.lost = published.saturating_sub(self.last);
+        if let Some(trouble) = &self.trouble {
+            totals.lost += trouble.given_up;
+            totals.lost += trouble.holes.iter().map(|hole| hole.end - hole.start).sum::<u64>();
+            totals.add(&trouble.totals);
+        }
+        totals
+    }
+
+    fn place(&mut self, seq: u64) -> Arrival {
+        if seq > self.last {
+            if seq > self.last + 1 {
+                let hole = self.last + 1..seq;
+                self.trouble().add_hole(hole);
+            }
+            self.last = seq;
+            return Arrival::InOrder;
+        }
+        let was_missing = self.trouble.as_mut().is_some_and(|trouble| trouble.fill(seq));
+        if was_missing { Arrival::OutOfOrder } else { Arrival::Duplicate }
+    }
+
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+}
+
+impl Trouble {
+    fn add_hole(&mut self, hole: Range<u64>) {
+        if self.holes.len() == HOLES_MAX {
+            let oldest = self.holes.remove(0);
+            self.given_up += oldest.end - oldest.start;
+        }
+        self.holes.push(hole);
+    }
+
+    /// Whether `seq` was missing; it no longer is then.
+    fn fill(&mut self, seq: u64) -> bool {
+        let at = self.holes.partition_point(|hole| hole.end <= seq);
+        let Some(hole) = self.holes.get_mut(at).filter(|hole| hole.contains(&seq)) else {
+            return false;
+        };
+        let after = seq + 1..hole.end;
+        hole.end = seq;
+        let before_is_empty = hole.is_empty();
+        match (before_is_empty, after.is_empty()) {
+            (true, true) => drop(self.holes.remove(at)),
+            (true, false) => self.holes[at] = after,
+            (false, true) => {}
+            (false, false) => self.holes.insert(at + 1, after),
+        }
+        true
+    }
+}
+
+impl Totals {
+    /// Adds the sums of another account.
+    pub fn add(&mut self, other: &Self) {
+        self.expected += other.expected;
+        self.delivered += other.delivered;
+        self.lost += other.lost;
+        self.duplicated += other.duplicated;
+        self.out_of_order += other.out_of_order;
+        self.seq_breaks += other.seq_breaks;
+        self.gap_notices += other.gap_notices;
+        self.gap_messages = self.gap_messages.saturating_add(other.gap_messages);
+    }
+
+    /// Whether every expected message is either delivered or lost. Anything else means that
+    /// messages came that nobody published.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.expected == self.delivered + self.lost
+    }
+
+    /// Whether everything came, once and in order, and the broker's own numbers agree.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        let whole = Self { expected: self.expected, delivered: self.expected, ..Self::default() };
+        *self == whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(arrivals: &[u64]) -> Account {
+        let mut account = Account::default();
+        for (at, &seq) in arrivals.iter().enumerate() {
+            account.handle_message(seq, 1 + at as u64);
+        }
+        account
+    }
+
+    #[test]
+    fn an_account_without_trouble_is_clean_and_small() {
+        assert!(after(&[1, 2, 3]).close(3).is_clean());
+        assert!(Account::default().close(0).is_clean());
+        assert_eq!(size_of::<Account>(), 32);
+    }
+
+    #[test]
+    fn what_never_came_is_lost_at_the_front_in_the_middle_and_at_the_end() {
+        let totals = after(&[2, 4]).close(6);
+        assert_eq!((totals.delivered, totals.lost), (2, 4));
+        assert!(totals.is_closed() && !totals.is_clean());
+    }
+
+    #[test]
+    fn a_message_that_comes_again_is_a_duplicate_whether_late_or_at_once() {
+        let totals = after(&[1, 1, 2, 3, 1]).close(3);
+        assert_eq!((totals.delivered, totals.lost, totals.duplicated), (3, 0, 2));
+        assert_eq!(totals.out_of_order, 0);
+    }
+
+    #[test]
+    fn holes_are_filled_from_any_side() {
+        for order in [[2, 3, 4], [4, 3, 2], [3, 2, 4], [3, 4, 2]] {
+            let totals = after(&[1, 5, order[0], order[1], order[2]]).close(5);
+            assert_eq!((totals.delivered, totals.lost), (5, 0), "{order:?}");
+            assert_eq!((totals.out_of_order, totals.duplicated), (3, 0), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn the_brokers_own_seq_must_go_on_by_one_or_a_gap_must_say_why() {
+        let mut account = Account::default();
+        account.handle_message(1, 7);
+        account.handle_message(2, 9);
+        account.handle_gap(10, 12);
+        account.handle_message(6, 13);
+        let totals = account.close(6);
+        assert_eq!((totals.seq_breaks, totals.gap_notices, totals.gap_messages), (1, 1, 3));
+        assert_eq!((totals.delivered, totals.lost), (3, 3));
+    }
+
+    #[test]
+    fn a_broker_that_counts_to_the_end_of_all_numbers_does_no_harm() {
+        let mut account = Account::default();
+        account.handle_message(1, u64::MAX);
+        account.handle_message(2, u64::MAX);
+        account.handle_gap(0, u64::MAX);
+        account.handle_gap(9, 3);
+        let mut totals = account.close(2);
+        totals.add(&totals.clone());
+        assert_eq!((totals.gap_notices, totals.gap_messages), (4, u64::MAX));
+    }
+
+    #[test]
+    fn with_too_many_holes_the_oldest_is_lost_and_the_account_still_closes() {
+        let mut account = Account::default();
+        let last = 2 * (HOLES_MAX as u64 + 1);
+        for seq in (2..=last).step_by(2) {
+            account.handle_message(seq, seq);
+        }
+        assert_eq!(account.handle_message(1, last + 1), Arrival::Duplicate);
+        assert_eq!(account.handle_message(3, last + 2), Arrival::OutOfOrder);
+        let totals = account.close(last);
+        assert_eq!(totals.lost, HOLES_MAX as u64);
+        assert!(totals.is_closed());
+    }
+}

@@ -1,0 +1,183 @@
+//! Everything one worker counts during a run. No sockets and no clock: times are passed in. Written
+//! by the worker and its clients, handed to the report at the end.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::Plan;
+use crate::account::{Account, Arrival};
+use crate::stamp::Stamp;
+
+/// The longest time a histogram tells apart: one hour. Anything longer counts as that.
+const NANOS_MAX: u64 = 3_600_000_000_000;
+
+/// Three significant digits: every value is known to 0.1 per cent.
+const DIGITS: u8 = 3;
+
+/// The most different texts a tally holds; further ones are counted together.
+const KINDS_MAX: usize = 32;
+
+/// One worker's counts.
+#[derive(Debug)]
+pub struct Ledger {
+    /// The account of each of the worker's subscribers, with its topic.
+    pub accounts: Vec<(u32, Account)>,
+    /// From the intended send to the arrival, in nanoseconds, of what was published after the
+    /// warm-up. Duplicates are not timed.
+    pub latency: Histogram<u64>,
+    /// From the intended to the actual send, in nanoseconds, after the warm-up.
+    pub lag: Histogram<u64>,
+    /// Messages sent, by topic; those of other workers' publishers are 0 here.
+    pub sent: Vec<u64>,
+    /// Of these, after the warm-up.
+    pub sent_measured: u64,
+    /// When the last connection became ready; 0 if none did.
+    pub last_ready_ns: u64,
+    /// When the last message was sent.
+    pub last_send_ns: u64,
+    /// When the last new message arrived.
+    pub last_arrival_ns: u64,
+    /// Messages with no stamp, or one that does not belong there: damaged, misrouted or foreign.
+    pub strange: u64,
+    /// Connections that failed, by reason.
+    pub failures: Tally,
+    /// Connections that ended without our doing, by close code and reason.
+    pub closes: Tally,
+    /// Commands that the server refused, by error.
+    pub refusals: Tally,
+    /// Connections whose closing handshake was completed at the end.
+    pub closed_cleanly: u64,
+    /// Pings answered.
+    pub pings: u64,
+    /// The worker's processor time while measuring, as a share of the time that passed.
+    pub cpu_share: f64,
+    pub(super) progress: super::Progress,
+}
+
+/// Counts by text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally(BTreeMap<String, u64>);
+
+impl Ledger {
+    /// An empty ledger for subscribers of these topics.
+    pub(super) fn new(plan: &Plan, subscribed: impl Iterator<Item = u32>) -> Self {
+        Self {
+            accounts: subscribed.map(|topic| (topic, Account::default())).collect(),
+            latency: histogram(),
+            lag: histogram(),
+            sent: vec![0; plan.topics.len()],
+            sent_measured: 0,
+            last_ready_ns: 0,
+            last_send_ns: 0,
+            last_arrival_ns: 0,
+            strange: 0,
+            failures: Tally::default(),
+            closes: Tally::default(),
+            refusals: Tally::default(),
+            closed_cleanly: 0,
+            pings: 0,
+            cpu_share: 0.0,
+            progress: super::Progress::default(),
+        }
+    }
+
+    /// A message with this stamp came for the subscriber with account `index`.
+    pub(super) fn handle_message(
+        &mut self,
+        index: u32,
+        stamp: &Stamp,
+        broker_seq: u64,
+        now_ns: u64,
+        measured_from_ns: u64,
+    ) {
+        let (_, account) = &mut self.accounts[index as usize];
+        if account.handle_message(stamp.seq, broker_seq) == Arrival::Duplicate {
+            return;
+        }
+        self.progress.delivered += 1;
+        self.last_arrival_ns = now_ns;
+        if stamp.intended_ns >= measured_from_ns {
+            self.latency.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
+        }
+    }
+
+    /// A message of `topic` was handed to the socket, `lag_ns` after it was due; it is to reach
+    /// `subscribers`.
+    pub(super) fn handle_send(
+        &mut self,
+        topic: u32,
+        subscribers: u64,
+        lag_ns: u64,
+        measured: bool,
+    ) {
+        self.sent[topic as usize] += 1;
+        self.progress.sent += 1;
+        self.progress.expected += subscribers;
+        if measured {
+            self.sent_measured += 1;
+            self.lag.saturating_record(lag_ns);
+        }
+    }
+}
+
+impl Tally {
+    /// One more of `what`.
+    pub fn add(&mut self, what: String) {
+        self.add_many(what, 1);
+    }
+
+    /// The counts, by text in alphabetical order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(what, &count)| (what.as_str(), count))
+    }
+
+    /// The sum of all counts.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.0.values().sum()
+    }
+
+    /// The text with the highest count.
+    #[must_use]
+    pub fn most_frequent(&self) -> Option<&str> {
+        self.iter().max_by_key(|&(_, count)| count).map(|(what, _)| what)
+    }
+
+    /// Adds the counts of another tally.
+    pub fn merge(&mut self, other: Self) {
+        for (what, count) in other.0 {
+            self.add_many(what, count);
+        }
+    }
+
+    fn add_many(&mut self, what: String, count: u64) {
+        let is_full = self.0.len() >= KINDS_MAX && !self.0.contains_key(&what);
+        let what = if is_full { "other".to_owned() } else { what };
+        *self.0.entry(what).or_default() += count;
+    }
+}
+
+/// An empty histogram of nanoseconds. Those of all workers have one shape, so that they add up
+/// exactly.
+pub(crate) fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, NANOS_MAX, DIGITS).expect("the bounds and digits are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tally_counts_every_text_up_to_its_limit_and_the_rest_together() {
+        let mut tally = Tally::default();
+        for kind in 0..KINDS_MAX + 5 {
+            tally.add(format!("kind {kind:02}"));
+        }
+        tally.add("kind 00".into());
+        assert_eq!(tally.sum(), KINDS_MAX as u64 + 6);
+        assert_eq!(tally.iter().find(|(what, _)| *what == "other"), Some(("other", 5)));
+        assert_eq!(tally.iter().next(), Some(("kind 00", 2)));
+        assert_eq!(tally.most_frequent(), Some("other"));
+    }
+}

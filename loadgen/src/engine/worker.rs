@@ -1,0 +1,324 @@
+//! One thread's event loop: opens its share of the connections a few at a time, reads what comes,
+//! publishes what is due, and follows the phases. Shares nothing with other workers but the phase
+//! and its gauges. Started by the engine; returns its ledger.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::event::Event;
+use mio::{Events, Interest, Poll, Token};
+
+use super::client::{Change, Client, Desk, Duty, End};
+use super::publisher::Publishers;
+use super::shared::{Phase, Shared};
+use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, Plan};
+use crate::sys::{self, Alarm};
+
+/// Events taken from one poll: few, so that publishing is never put off for long.
+const EVENTS_MAX: usize = 256;
+
+/// Bytes of the receive buffer that all clients of a worker share.
+const RECEIVE_BYTES: usize = 64 * 1024;
+
+/// The longest a worker sleeps: how late it may learn of a new phase.
+const TICK_NS: u64 = 20_000_000;
+
+/// How long to wait for the server's close frames.
+const CLOSE_TIMEOUT_NS: u64 = 2_000_000_000;
+
+const ALARM: Token = Token(usize::MAX - 1);
+
+/// One thread's part of a run.
+pub(super) struct Worker {
+    index: usize,
+    plan: Arc<Plan>,
+    shared: Arc<Shared>,
+    poll: Poll,
+    alarm: Alarm,
+    alarm_at_ns: u64,
+    phase: Phase,
+    clients: Vec<Client>,
+    /// Clients up to here were opened, or failed to.
+    opened: usize,
+    /// Clients that were opened and may not be ready yet, with the time they were.
+    connecting: VecDeque<(usize, u64)>,
+    connecting_count: usize,
+    /// Clients that have a socket.
+    open: usize,
+    /// Clients that have more to read than one turn allows.
+    unread: VecDeque<usize>,
+    publishers: Publishers,
+    ledger: Ledger,
+    buffer: Vec<u8>,
+    measured_from_ns: u64,
+    /// The clock and the thread's processor time when measuring began.
+    measuring_since: Option<(u64, u64)>,
+    close_until_ns: u64,
+}
+
+impl Worker {
+    pub(super) fn new(index: usize, plan: Arc<Plan>, shared: Arc<Shared>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let alarm = Alarm::new(poll.registry(), ALARM)?;
+        let mut clients = Vec::new();
+        for (account, subscriber) in (0..).zip(plan.subscribers_on(index)) {
+            clients
+                .push(Client::new(Duty::Subscribe { topic: plan.topic_of(subscriber), account }));
+        }
+        let mut publishers = Publishers::default();
+        for number in plan.publishers_on(index) {
+            publishers.add(number, plan.publishers, clients.len());
+            clients.push(Client::new(Duty::Publish));
+        }
+        clients.shrink_to_fit();
+        let topics = plan.subscribers_on(index).map(|subscriber| plan.topic_of(subscriber));
+        Ok(Self {
+            index,
+            ledger: Ledger::new(&plan, topics),
+            plan,
+            shared,
+            poll,
+            alarm,
+            alarm_at_ns: 0,
+            phase: Phase::Connect,
+            clients,
+            opened: 0,
+            connecting: VecDeque::new(),
+            connecting_count: 0,
+            open: 0,
+            unread: VecDeque::new(),
+            publishers,
+            buffer: vec![0; RECEIVE_BYTES],
+            measured_from_ns: u64::MAX,
+            measuring_since: None,
+            close_until_ns: u64::MAX,
+        })
+    }
+
+    /// Runs until the closing is done.
+    pub(super) fn run(mut self) -> io::Result<Ledger> {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            self.follow_phase();
+            match self.phase {
+                Phase::Connect => self.connect(),
+                Phase::Publish => self.publish(),
+                Phase::Close if self.is_closed() => return Ok(self.abandon()),
+                _ => {}
+            }
+            for _ in 0..self.unread.len() {
+                let Some(index) = self.unread.pop_front() else { break };
+                self.read(index);
+            }
+            self.show();
+            self.wait(&mut events)?;
+            for event in &events {
+                self.handle_event(event);
+            }
+        }
+    }
+
+    fn follow_phase(&mut self) {
+        let phase = self.shared.phase();
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        match phase {
+            Phase::Connect | Phase::Settle => {}
+            Phase::Publish => {
+                let start_ns = self.shared.start_ns();
+                self.measured_from_ns = start_ns + self.plan.schedule.measured_after_ns();
+                self.publishers.start(&self.plan, start_ns);
+            }
+            Phase::Drain => self.end_publishing(),
+            Phase::Close => {
+                self.end_publishing();
+                self.close_until_ns = sys::now_ns() + CLOSE_TIMEOUT_NS;
+                for index in 0..self.clients.len() {
+                    let change = self.clients[index].close();
+                    self.handle_change(index, change);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self) {
+        let now_ns = sys::now_ns();
+        while let Some(&(index, since_ns)) = self.connecting.front() {
+            let client = &mut self.clients[index];
+            if client.is_open() && !client.is_ready() {
+                if now_ns < since_ns + CONNECT_TIMEOUT_NS {
+                    break;
+                }
+                let change = client.abort("timed out".to_owned());
+                self.handle_change(index, change);
+            }
+            self.connecting.pop_front();
+        }
+        let share = (CONNECTING_MAX / self.plan.threads).max(1);
+        while self.connecting_count < share && self.opened < self.clients.len() {
+            self.open_next(now_ns);
+        }
+    }
+
+    fn open_next(&mut self, now_ns: u64) {
+        let index = self.opened;
+        self.opened += 1;
+        let number = (index * self.plan.threads + self.index) as u32;
+        let opened = self.plan.sources.open(number).and_then(|mut socket| {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            self.poll.registry().register(&mut socket, Token(index), interest)?;
+            Ok(socket)
+        });
+        match opened {
+            Ok(socket) => {
+                self.clients[index].handle_opened(socket);
+                self.open += 1;
+                self.connecting_count += 1;
+                self.connecting.push_back((index, now_ns));
+            }
+            Err(error) => {
+                self.ledger.failures.add(error.to_string());
+                self.ledger.progress.failed += 1;
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        if self.measuring_since.is_none() {
+            let now_ns = sys::now_ns();
+            if now_ns >= self.measured_from_ns {
+                self.measuring_since = Some((now_ns, sys::thread_cpu_ns()));
+            }
+        }
+        self.publishers.send_due(&self.plan, &mut self.clients, &mut self.ledger);
+    }
+
+    fn end_publishing(&mut self) {
+        self.publishers.stop();
+        if let Some((since_ns, cpu_ns)) = self.measuring_since.take() {
+            let passed_ns = sys::now_ns() - since_ns;
+            let used_ns = sys::thread_cpu_ns() - cpu_ns;
+            self.ledger.cpu_share = used_ns as f64 / passed_ns.max(1) as f64;
+        }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.open == 0 || sys::now_ns() >= self.close_until_ns
+    }
+
+    /// Drops what the server did not close in time.
+    fn abandon(mut self) -> Ledger {
+        for index in 0..self.clients.len() {
+            if self.clients[index].is_open() {
+                let change = self.clients[index].abort(String::new());
+                self.handle_change(index, change);
+            }
+        }
+        self.ledger
+    }
+
+    fn wait(&mut self, events: &mut Events) -> io::Result<()> {
+        let now_ns = sys::now_ns();
+        let due_ns = self.publishers.next_due_ns().unwrap_or(u64::MAX);
+        let mut wait_ns = due_ns.saturating_sub(now_ns).min(TICK_NS);
+        if !self.unread.is_empty() {
+            wait_ns = 0;
+        } else if wait_ns < TICK_NS && due_ns != self.alarm_at_ns {
+            self.alarm.set(due_ns)?;
+            self.alarm_at_ns = due_ns;
+        }
+        match self.poll.poll(events, Some(Duration::from_nanos(wait_ns))) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn handle_event(&mut self, event: &Event) {
+        if event.token() == ALARM {
+            return;
+        }
+        let index = event.token().0;
+        if event.is_writable() {
+            let change = self.with_desk(index, Client::handle_writable);
+            self.handle_change(index, change);
+        }
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            self.read(index);
+        }
+        // The end may be there already, behind bytes that one short read took: no event follows.
+        if event.is_read_closed() && self.clients[index].is_open() {
+            self.unread.push_back(index);
+        }
+    }
+
+    fn read(&mut self, index: usize) {
+        let was_ready = self.clients[index].is_ready();
+        let change = self.with_desk(index, Client::handle_readable);
+        // It may become ready and end within one read.
+        let is_ready =
+            self.clients[index].is_ready() || matches!(change, Change::Ended(End::Closed(_)));
+        if is_ready && !was_ready {
+            self.ledger.progress.ready += 1;
+            self.ledger.last_ready_ns = sys::now_ns();
+            self.connecting_count -= 1;
+        }
+        self.handle_change(index, change);
+    }
+
+    fn with_desk(
+        &mut self,
+        index: usize,
+        call: impl FnOnce(&mut Client, &mut Desk<'_>) -> Change,
+    ) -> Change {
+        let mut desk = Desk {
+            plan: &self.plan,
+            ledger: &mut self.ledger,
+            buffer: &mut self.buffer,
+            measured_from_ns: self.measured_from_ns,
+        };
+        call(&mut self.clients[index], &mut desk)
+    }
+
+    fn handle_change(&mut self, index: usize, change: Change) {
+        let end = match change {
+            Change::None => return,
+            Change::More => return self.unread.push_back(index),
+            Change::Ended(end) => end,
+        };
+        self.open -= 1;
+        match end {
+            End::Failed(why) => {
+                self.ledger.failures.add(why);
+                self.ledger.progress.failed += 1;
+                self.connecting_count -= 1;
+            }
+            End::Closed(why) => {
+                self.ledger.closes.add(why);
+                self.ledger.progress.closed += 1;
+            }
+            End::Finished { cleanly } => self.ledger.closed_cleanly += u64::from(cleanly),
+        }
+    }
+
+    fn show(&self) {
+        let gauges = self.shared.gauges(self.index);
+        let progress = &self.ledger.progress;
+        for (gauge, number) in [
+            (&gauges.ready, progress.ready),
+            (&gauges.failed, progress.failed),
+            (&gauges.closed, progress.closed),
+            (&gauges.sent, progress.sent),
+            (&gauges.expected, progress.expected),
+            (&gauges.delivered, progress.delivered),
+            (&gauges.arrivals, progress.arrivals),
+            (&gauges.to_send, self.publishers.to_send() as u64),
+        ] {
+            gauge.store(number, Ordering::Relaxed);
+        }
+    }
+}

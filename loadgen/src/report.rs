@@ -1,0 +1,295 @@
+//! The result of a run: what was asked, what was reached, the accounts, the times, and the verdict
+//! with its exit code. Made from the workers' ledgers once they are done; counts nothing itself.
+//! `report::text` shows it to people, `report::json` to programs.
+
+mod json;
+mod text;
+
+use hdrhistogram::Histogram;
+
+pub use json::to_json;
+pub use text::{grouped, summary, verdict};
+
+use crate::account::Totals;
+use crate::engine::{Ledger, Plan, Tally, histogram};
+
+/// A quantile is printed only if at least so many samples lie beyond it.
+pub const SAMPLES_BEYOND_MIN: u64 = 10;
+
+/// The quantiles of a report, with their names.
+pub const QUANTILES: [(&str, f64); 4] =
+    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
+
+/// What the steering thread saw of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Course {
+    /// Connections that were ready when connecting ended.
+    pub ready: u64,
+    /// When connecting began.
+    pub begun_ns: u64,
+    /// When message 0 was due; 0 if publishing was never begun.
+    pub start_ns: u64,
+    /// The interrupt key was pressed.
+    pub is_interrupted: bool,
+}
+
+/// How a run came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything that was planned was sent and arrived, once and in order.
+    Delivered,
+    /// There were too few connections to begin.
+    TooFewConnections,
+    /// Something was lost, came twice, out of order, or could not be sent.
+    Broken,
+    /// Ended by the user.
+    Interrupted,
+}
+
+/// Everything there is to tell about a run.
+#[derive(Debug)]
+pub struct Report {
+    /// The subcommand.
+    pub scenario: &'static str,
+    /// The target as it was given.
+    pub url: String,
+    /// What was to be done.
+    pub plan: Plan,
+    /// How it went.
+    pub course: Course,
+    /// The sums of all accounts.
+    pub totals: Totals,
+    /// How long it took until the last connection was ready, its subscription answered.
+    pub connecting_ns: u64,
+    /// Messages sent, the warm-up's included.
+    pub sent: u64,
+    /// Messages sent after the warm-up.
+    pub sent_measured: u64,
+    /// Messages a second sent after the warm-up.
+    pub achieved_rate: f64,
+    /// Deliveries a second after the warm-up.
+    pub delivered_rate: f64,
+    /// Messages that no subscriber should have got.
+    pub strange: u64,
+    /// Connections that failed, by reason.
+    pub failures: Tally,
+    /// Connections that ended without our doing, by close code and reason.
+    pub closes: Tally,
+    /// Commands refused, by error.
+    pub refusals: Tally,
+    /// Connections whose closing handshake was completed.
+    pub closed_cleanly: u64,
+    /// Pings answered.
+    pub pings: u64,
+    /// From the intended send to the arrival, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// From the intended to the actual send, in nanoseconds.
+    pub lag: Histogram<u64>,
+    /// The processor time of the busiest thread while measuring, as a share of the time passed.
+    pub busiest_share: f64,
+}
+
+impl Outcome {
+    /// The exit code of the process.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Delivered => 0,
+            Self::TooFewConnections => 3,
+            Self::Broken => 5,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Report {
+    /// Adds up what the workers counted.
+    #[must_use]
+    pub fn new(
+        scenario: &'static str,
+        url: &str,
+        plan: Plan,
+        course: Course,
+        ledgers: Vec<Ledger>,
+    ) -> Self {
+        let mut report = Self {
+            scenario,
+            url: url.to_owned(),
+            course,
+            totals: Totals::default(),
+            connecting_ns: 0,
+            sent: 0,
+            sent_measured: 0,
+            achieved_rate: 0.0,
+            delivered_rate: 0.0,
+            strange: 0,
+            failures: Tally::default(),
+            closes: Tally::default(),
+            refusals: Tally::default(),
+            closed_cleanly: 0,
+            pings: 0,
+            latency: histogram(),
+            lag: histogram(),
+            busiest_share: 0.0,
+            plan,
+        };
+        report.close_accounts(&ledgers);
+        report.rate(&ledgers);
+        for ledger in ledgers {
+            report.add(ledger);
+        }
+        report
+    }
+
+    /// How it came out. What is worst counts, but an interrupted run proves nothing either way.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        if self.course.is_interrupted {
+            return Outcome::Interrupted;
+        }
+        if self.course.start_ns == 0 {
+            return Outcome::TooFewConnections;
+        }
+        let is_whole = self.totals.is_clean()
+            && self.unsent() == 0
+            && self.strange == 0
+            && self.closes.sum() == 0
+            && self.refusals.sum() == 0;
+        if is_whole { Outcome::Delivered } else { Outcome::Broken }
+    }
+
+    /// Messages of the schedule that were never sent.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.plan.schedule.messages() - self.sent
+    }
+
+    /// Connections made a second.
+    #[must_use]
+    pub fn connect_rate(&self) -> f64 {
+        self.course.ready as f64 * 1e9 / self.connecting_ns.max(1) as f64
+    }
+
+    fn close_accounts(&mut self, ledgers: &[Ledger]) {
+        let mut published = vec![0; self.plan.topics.len()];
+        for ledger in ledgers {
+            for (sum, sent) in published.iter_mut().zip(&ledger.sent) {
+                *sum += sent;
+            }
+        }
+        for (topic, account) in ledgers.iter().flat_map(|ledger| &ledger.accounts) {
+            self.totals.add(&account.close(published[*topic as usize]));
+        }
+        self.sent = published.iter().sum();
+    }
+
+    /// Rates run from the intended start of measuring to its intended end, or to the last message
+    /// if that was later: lateness lowers them, and nothing raises them. An interrupted run ends
+    /// with its last message.
+    fn rate(&mut self, ledgers: &[Ledger]) {
+        let schedule = &self.plan.schedule;
+        let begin_ns = self.course.start_ns + schedule.measured_after_ns();
+        let end_ns = match self.course.is_interrupted {
+            true => begin_ns + 1,
+            false => self.course.start_ns + schedule.duration_ns(),
+        };
+        let last = |time: fn(&Ledger) -> u64| ledgers.iter().map(time).max().unwrap_or(0);
+        let seconds = |last_ns: u64| (last_ns.max(end_ns) - begin_ns) as f64 / 1e9;
+        let sum = |count: fn(&Ledger) -> u64| ledgers.iter().map(count).sum::<u64>() as f64;
+        self.achieved_rate =
+            sum(|ledger| ledger.sent_measured) / seconds(last(|ledger| ledger.last_send_ns));
+        self.delivered_rate =
+            sum(|ledger| ledger.latency.len()) / seconds(last(|ledger| ledger.last_arrival_ns));
+    }
+
+    fn add(&mut self, ledger: Ledger) {
+        self.sent_measured += ledger.sent_measured;
+        let connecting_ns = ledger.last_ready_ns.saturating_sub(self.course.begun_ns);
+        self.connecting_ns = self.connecting_ns.max(connecting_ns);
+        self.strange += ledger.strange;
+        self.closed_cleanly += ledger.closed_cleanly;
+        self.pings += ledger.pings;
+        self.busiest_share = self.busiest_share.max(ledger.cpu_share);
+        self.failures.merge(ledger.failures);
+        self.closes.merge(ledger.closes);
+        self.refusals.merge(ledger.refusals);
+        self.latency.add(ledger.latency).expect("all histograms have one shape");
+        self.lag.add(ledger.lag).expect("all histograms have one shape");
+    }
+}
+
+/// The value in nanoseconds below which a share `quantile` of the samples lies; none if too few
+/// lie beyond it for the number to mean anything.
+#[must_use]
+pub fn quantile_ns(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
+    let beyond = histogram.len() as f64 * (1.0 - quantile);
+    // A thousandth of slack: 1 - 0.99 is not exactly 0.01.
+    (beyond + 0.001 >= SAMPLES_BEYOND_MIN as f64).then(|| histogram.value_at_quantile(quantile))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::engine::{Schedule, Sources};
+    use crate::target::{Protocol, Target};
+
+    /// The report of a run in which `subscribers` got every one of 10 messages, or lost some.
+    pub(crate) fn report(subscribers: u32, lost: u64) -> Report {
+        let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
+        let plan = Plan {
+            sources: Sources::new(target.address, 1, 1),
+            target,
+            run: 1,
+            subscribers,
+            publishers: 1,
+            topics: vec!["t".into()],
+            schedule: Schedule::new(10.0, 0.0, 1.0, 1),
+            payload_bytes: 64,
+            threads: 1,
+        };
+        let course = Course { ready: 1, begun_ns: 1, start_ns: 1, is_interrupted: false };
+        let mut report = Report::new("fanout", "ws://127.0.0.1:1/", plan, course, Vec::new());
+        let expected = u64::from(subscribers) * 10;
+        report.totals = Totals { expected, delivered: expected - lost, lost, ..Totals::default() };
+        report.sent = 10;
+        report
+    }
+
+    #[test]
+    fn a_quantile_needs_ten_samples_beyond_it() {
+        let mut histogram = histogram();
+        histogram.record_n(1_000_000, 999).unwrap();
+        assert!(quantile_ns(&histogram, 0.9).is_some());
+        assert_eq!(quantile_ns(&histogram, 0.99), None);
+        histogram.record(1_000_000).unwrap();
+        assert!(quantile_ns(&histogram, 0.99).is_some());
+        assert_eq!(quantile_ns(&histogram, 0.999), None);
+    }
+
+    #[test]
+    fn only_a_whole_run_is_delivered() {
+        assert_eq!(report(3, 0).outcome(), Outcome::Delivered);
+        assert_eq!(report(3, 1).outcome(), Outcome::Broken);
+        let broken: [fn(&mut Report); 5] = [
+            |report| report.totals.duplicated = 1,
+            |report| report.totals.out_of_order = 1,
+            |report| report.strange = 1,
+            |report| report.closes.add("1001".into()),
+            |report| report.sent = 9,
+        ];
+        for damage in broken {
+            let mut report = report(3, 0);
+            damage(&mut report);
+            assert_eq!(report.outcome(), Outcome::Broken);
+        }
+    }
+
+    #[test]
+    fn a_run_that_never_began_or_was_interrupted_is_said_to_be_so() {
+        let mut report = report(3, 0);
+        report.course.start_ns = 0;
+        assert_eq!(report.outcome().exit_code(), 3);
+        report.course.is_interrupted = true;
+        assert_eq!(report.outcome().exit_code(), 130);
+    }
+}

@@ -1,0 +1,256 @@
+//! A report as text for people: a short table, and the verdict as its last line. Decides nothing;
+//! returns text and prints none. Called by the scenarios.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+use super::{Outcome, QUANTILES, Report, quantile_ns};
+use crate::engine::Tally;
+
+/// The lines above the verdict, each with its line break.
+#[must_use]
+pub fn summary(report: &Report) -> String {
+    let mut out = String::new();
+    let plan = &report.plan;
+    line(&mut out, "target", &format!("{} ({})", report.url, plan.target.protocol.subprotocol()));
+    line(&mut out, "connections", &connections(report));
+    tally(&mut out, "failed", &report.failures);
+    if report.course.start_ns == 0 {
+        return out;
+    }
+    line(&mut out, "messages", &messages(report));
+    line(
+        &mut out,
+        "rate",
+        &format!(
+            "{} of {} messages/s of {} payload bytes sent, {} deliveries/s",
+            rate(report.achieved_rate),
+            rate(plan.schedule.rate()),
+            grouped(plan.payload_bytes as u64),
+            rate(report.delivered_rate)
+        ),
+    );
+    line(&mut out, "latency", &times(&report.latency));
+    line(&mut out, "sent late by", &times(&report.lag));
+    line(
+        &mut out,
+        "generator",
+        &format!(
+            "{}, busiest {:.0} %",
+            count(plan.threads as u64, "thread", "threads"),
+            report.busiest_share * 100.0
+        ),
+    );
+    if !report.totals.is_clean() {
+        line(&mut out, "accounts", &accounts(report));
+    }
+    if report.strange > 0 {
+        let text = format!("{} damaged, misrouted or foreign", grouped(report.strange));
+        line(&mut out, "strange", &text);
+    }
+    tally(&mut out, "refused", &report.refusals);
+    tally(&mut out, "closed", &report.closes);
+    out
+}
+
+/// One line: the outcome and the numbers that it rests on.
+#[must_use]
+pub fn verdict(report: &Report) -> String {
+    let totals = &report.totals;
+    let faults = format!(
+        "{} lost, {} duplicated, {} out of order",
+        grouped(totals.lost),
+        grouped(totals.duplicated),
+        grouped(totals.out_of_order)
+    );
+    let share = format!("{} of {} delivered", grouped(totals.delivered), grouped(totals.expected));
+    match report.outcome() {
+        Outcome::Delivered => {
+            let topics = match report.plan.topics.len() {
+                1 => String::new(),
+                topics => format!(" over {} topics", grouped(topics as u64)),
+            };
+            let sign = if topics.is_empty() { " × " } else { ", " };
+            format!(
+                "OK: {}{sign}{}{topics} = {} delivered, {faults}",
+                count(u64::from(report.plan.subscribers), "subscriber", "subscribers"),
+                count(report.sent, "message", "messages"),
+                grouped(totals.delivered)
+            )
+        }
+        Outcome::TooFewConnections => {
+            let asked = report.plan.connections();
+            let why = report.failures.most_frequent().or(report.closes.most_frequent());
+            format!(
+                "FAILED: {} of {} connections reached: {}",
+                grouped(report.course.ready),
+                grouped(asked),
+                why.unwrap_or("no reason known")
+            )
+        }
+        Outcome::Broken => format!("BROKEN: {share}, {faults}{}", further_faults(report)),
+        Outcome::Interrupted => format!("INTERRUPTED: {share}, {faults}"),
+    }
+}
+
+/// A number with its digits in groups of three.
+///
+/// ```
+/// assert_eq!(loadgen::report::grouped(1_234_567), "1,234,567");
+/// ```
+#[must_use]
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+fn connections(report: &Report) -> String {
+    let ready = report.course.ready;
+    let mut text = format!(
+        "{} ready in {} ({}/s)",
+        grouped(ready),
+        time(report.connecting_ns),
+        grouped(report.connect_rate() as u64)
+    );
+    if report.course.start_ns != 0 && report.closed_cleanly < ready {
+        let _ = write!(text, ", {} closed cleanly", grouped(report.closed_cleanly));
+    }
+    if report.pings > 0 {
+        let _ = write!(text, ", {} answered", count(report.pings, "ping", "pings"));
+    }
+    text
+}
+
+fn messages(report: &Report) -> String {
+    let mut text = format!("{} sent", grouped(report.sent));
+    let warmup = report.sent - report.sent_measured;
+    if warmup > 0 {
+        let _ = write!(text, ", {} of them to warm up: accounted for, not timed", grouped(warmup));
+    }
+    if report.unsent() > 0 {
+        let _ = write!(text, "; {} were due but never sent", grouped(report.unsent()));
+    }
+    text
+}
+
+fn accounts(report: &Report) -> String {
+    let totals = &report.totals;
+    let sign = if totals.is_closed() { "=" } else { "does not equal" };
+    format!(
+        "{} expected {sign} {} delivered + {} lost; {}, {}",
+        grouped(totals.expected),
+        grouped(totals.delivered),
+        grouped(totals.lost),
+        count(totals.seq_breaks, "break in the broker's seq", "breaks in the broker's seq"),
+        count(totals.gap_notices, "gap notice", "gap notices"),
+    )
+}
+
+fn further_faults(report: &Report) -> String {
+    let mut text = String::new();
+    let mut add = |number: u64, one: &str, many: &str| {
+        if number > 0 {
+            let _ = write!(text, ", {}", count(number, one, many));
+        }
+    };
+    add(report.totals.seq_breaks, "break in the broker's seq", "breaks in the broker's seq");
+    add(report.totals.gap_notices, "gap notice", "gap notices");
+    add(report.strange, "strange message", "strange messages");
+    add(report.unsent(), "message never sent", "messages never sent");
+    add(report.refusals.sum(), "command refused", "commands refused");
+    add(report.closes.sum(), "connection closed by the server", "connections closed by the server");
+    text
+}
+
+fn times(histogram: &Histogram<u64>) -> String {
+    if histogram.is_empty() {
+        return "nothing to measure".to_owned();
+    }
+    let mut text = String::new();
+    for (name, quantile) in QUANTILES {
+        if let Some(value_ns) = quantile_ns(histogram, quantile) {
+            let _ = write!(text, "{name} {}  ", time(value_ns));
+        }
+    }
+    let _ = write!(text, "max {}", time(histogram.max()));
+    text
+}
+
+fn line(out: &mut String, name: &str, text: &str) {
+    let _ = writeln!(out, "{name:>12}  {text}");
+}
+
+fn tally(out: &mut String, name: &str, tally: &Tally) {
+    for (what, count) in tally.iter() {
+        line(out, name, &format!("{} × {what}", grouped(count)));
+    }
+}
+
+/// Three significant digits and a unit.
+fn time(nanos: u64) -> String {
+    let (value, unit) = match nanos {
+        0..1_000_000 => (nanos as f64 / 1e3, "µs"),
+        1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
+        _ => (nanos as f64 / 1e9, "s"),
+    };
+    let decimals = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.decimals$} {unit}")
+}
+
+fn rate(per_second: f64) -> String {
+    match per_second {
+        0.0..100.0 => format!("{per_second:.1}"),
+        _ => grouped(per_second.round() as u64),
+    }
+}
+
+/// A number with its noun.
+fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::report;
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_and_times_have_three_digits() {
+        let numbers = [0, 999, 1000, 123_456, 1_000_000];
+        assert_eq!(numbers.map(grouped), ["0", "999", "1,000", "123,456", "1,000,000"]);
+        let times = [850, 12_345, 9_876_000, 123_456_000, 2_500_000_000];
+        assert_eq!(times.map(time), ["0.85 µs", "12.3 µs", "9.88 ms", "123 ms", "2.50 s"]);
+    }
+
+    #[test]
+    fn the_verdict_names_what_it_rests_on() {
+        assert_eq!(
+            verdict(&report(1000, 0)),
+            "OK: 1,000 subscribers × 10 messages = 10,000 delivered, 0 lost, 0 duplicated, \
+             0 out of order"
+        );
+        let mut broken = report(1000, 3);
+        broken.totals.seq_breaks = 1;
+        broken.closes.add("1011".into());
+        assert_eq!(
+            verdict(&broken),
+            "BROKEN: 9,997 of 10,000 delivered, 3 lost, 0 duplicated, 0 out of order, \
+             1 break in the broker's seq, 1 connection closed by the server"
+        );
+    }
+
+    #[test]
+    fn the_account_is_shown_where_something_is_wrong() {
+        assert!(!summary(&report(2, 0)).contains("accounts"));
+        let text = summary(&report(2, 1));
+        assert!(text.contains("20 expected = 19 delivered + 1 lost"), "{text}");
+    }
+}

@@ -1,0 +1,61 @@
+//! One file per subcommand, and what they have in common: the way through the phases and the
+//! output. A scenario makes a plan from its flags; the engine does the work. Called by `main`.
+
+mod fanout;
+mod phases;
+
+use std::io::{self, Write as _};
+
+use crate::options::{Command, Options};
+
+/// Exit code of a command line that makes no sense.
+const USAGE: u8 = 2;
+
+/// Exit code where the target cannot be reached or the machine's limits forbid the connections.
+const UNREACHABLE: u8 = 3;
+
+/// Does what the command line asks for and returns the exit code.
+///
+/// # Errors
+///
+/// If the system fails the load generator itself: no threads, no timers, a file that can't be
+/// written. Everything about the target is in the exit code.
+pub fn run(options: &Options) -> anyhow::Result<u8> {
+    match &options.command {
+        Command::Fanout(options) => fanout::run(options),
+    }
+}
+
+/// Where a run's lines go: results to the standard output, progress and complaints to the standard
+/// error. A reader that went away is no reason to stop.
+#[derive(Clone, Copy, Debug)]
+struct Console {
+    /// Nothing but the verdict and complaints.
+    is_quiet: bool,
+}
+
+impl Console {
+    /// What is going on.
+    fn progress(self, line: &str) {
+        if !self.is_quiet {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// Why it can't be done.
+    fn complain(self, line: &str) {
+        let _ = writeln!(io::stderr().lock(), "loadgen: {line}");
+    }
+
+    /// The lines above the verdict.
+    fn summary(self, lines: &str) {
+        if !self.is_quiet {
+            let _ = io::stdout().lock().write_all(lines.as_bytes());
+        }
+    }
+
+    /// The last line.
+    fn verdict(self, line: &str) {
+        let _ = writeln!(io::stdout().lock(), "{line}");
+    }
+}

@@ -1,0 +1,194 @@
+//! Altavoz's own protocols, `altavoz.v1.json` and `altavoz.v1.bin`, from a client's side. Payloads
+//! of frames in and out; no frames, no sockets. Called by the engine for every message.
+
+use broker_proto::bin::{self, ServerMessage};
+use broker_proto::command::{Command, Payload, SubscribeOptions};
+use broker_proto::json;
+use broker_proto::topic::{Filter, Topic};
+use broker_proto::ws::Opcode;
+use serde_json::Value;
+
+use super::Incoming;
+use crate::stamp::Shape;
+
+/// Which of the two is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Protocol {
+    /// `altavoz.v1.json`: text frames, JSON payloads.
+    Json,
+    /// `altavoz.v1.bin`: binary frames, payloads of any bytes.
+    Bin,
+}
+
+impl Protocol {
+    /// The subprotocol to ask for in the handshake.
+    #[must_use]
+    pub fn subprotocol(self) -> &'static str {
+        match self {
+            Self::Json => "altavoz.v1.json",
+            Self::Bin => "altavoz.v1.bin",
+        }
+    }
+
+    /// The frames that commands travel in.
+    #[must_use]
+    pub fn opcode(self) -> Opcode {
+        match self {
+            Self::Json => Opcode::Text,
+            Self::Bin => Opcode::Binary,
+        }
+    }
+
+    /// How a stamp lies in a payload.
+    #[must_use]
+    pub fn shape(self) -> Shape {
+        match self {
+            Self::Json => Shape::Json,
+            Self::Bin => Shape::Raw,
+        }
+    }
+
+    /// Appends the command that subscribes to one topic; the answer names `id`.
+    pub fn subscribe(self, out: &mut Vec<u8>, id: u64, filter: Filter<'_>) {
+        let options = SubscribeOptions::default();
+        self.encode(out, Some(id), &Command::Subscribe { filter, options });
+    }
+
+    /// Appends the command that publishes `payload`, which has this protocol's
+    /// [`shape`](Self::shape). Only a failure is answered.
+    pub fn publish(self, out: &mut Vec<u8>, topic: Topic<'_>, payload: &[u8]) {
+        let payload = match self {
+            Self::Json => Payload::Json(payload),
+            Self::Bin => Payload::Opaque(payload),
+        };
+        self.encode(out, None, &Command::Publish { topic, payload });
+    }
+
+    /// Reads the payload of one frame from the server.
+    #[must_use]
+    pub fn read(self, bytes: &[u8]) -> Incoming<'_> {
+        match self {
+            Self::Json => read_message(bytes).unwrap_or_else(|| read_notice(bytes)),
+            Self::Bin => read_binary(bytes),
+        }
+    }
+
+    fn encode(self, out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
+        match self {
+            Self::Json => json::encode_command(out, id, command),
+            Self::Bin => bin::encode_command(out, id, command),
+        }
+    }
+}
+
+/// A message, whose members come in a fixed order: found without parsing, since this is where the
+/// load generator spends its time. The topics it uses need no escapes.
+fn read_message(bytes: &[u8]) -> Option<Incoming<'_>> {
+    let rest = bytes.strip_prefix(br#"{"topic":""#)?;
+    let (topic, rest) = rest.split_at(rest.iter().position(|&byte| byte == b'"')?);
+    let rest = rest.strip_prefix(br#"","seq":"#)?;
+    let (digits, rest) = rest.split_at(rest.iter().position(|&byte| byte == b',')?);
+    let payload = rest.strip_prefix(br#","data":"#)?.strip_suffix(b"}")?;
+    Some(Incoming::Message { topic, seq: number(digits)?, payload })
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, &digit| {
+        let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Everything else is rare.
+fn read_notice(bytes: &[u8]) -> Incoming<'static> {
+    let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return Incoming::Unknown };
+    let id = value["id"].as_u64();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if let Some(error) = value.get("error") {
+        let why = format!("{}: {}", text(&error["code"]), text(&error["message"]));
+        return Incoming::Refused { id, why };
+    }
+    if let (Some(id), true) = (id, value.get("ok").is_some()) {
+        return Incoming::Accepted { id };
+    }
+    let gap = &value["gap"];
+    match (gap["from"].as_u64(), gap["to"].as_u64()) {
+        (Some(from), Some(to)) => Incoming::Gap { topic: text(&gap["topic"]), from, to },
+        _ => Incoming::Unknown,
+    }
+}
+
+fn read_binary(bytes: &[u8]) -> Incoming<'_> {
+    match bin::decode_server(bytes) {
+        Ok(ServerMessage::Message { topic, seq, payload }) => {
+            Incoming::Message { topic: topic.as_bytes(), seq, payload: payload.bytes() }
+        }
+        Ok(ServerMessage::Ok { id, .. }) => Incoming::Accepted { id },
+        Ok(ServerMessage::Error { id, code, message }) => {
+            Incoming::Refused { id, why: format!("{}: {message}", code.as_str()) }
+        }
+        Ok(ServerMessage::Gap { topic, from, to, .. }) => {
+            Incoming::Gap { topic: topic.to_owned(), from, to }
+        }
+        Err(_) => Incoming::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_json_message_is_found_without_parsing_and_its_payload_is_left_alone() {
+        let bytes = br#"{"topic":"a/b","seq":18,"data":{"s":"x,}"}}"#;
+        let expected = Incoming::Message { topic: b"a/b", seq: 18, payload: br#"{"s":"x,}"}"# };
+        assert_eq!(Protocol::Json.read(bytes), expected);
+    }
+
+    #[test]
+    fn json_answers_errors_and_gaps_are_told_apart() {
+        let read = |text: &'static str| Protocol::Json.read(text.as_bytes());
+        assert_eq!(read(r#"{"id":1,"ok":{"topic":"t"}}"#), Incoming::Accepted { id: 1 });
+        let why = "forbidden: no".to_owned();
+        assert_eq!(
+            read(r#"{"id":null,"error":{"code":"forbidden","message":"no"}}"#),
+            Incoming::Refused { id: None, why }
+        );
+        assert_eq!(
+            read(r#"{"gap":{"topic":"t","from":3,"to":5,"reason":"overflow"}}"#),
+            Incoming::Gap { topic: "t".into(), from: 3, to: 5 }
+        );
+        for text in ["", "[]", "{", r#"{"topic":"t","seq":x,"data":1}"#, r#"{"mode":{}}"#] {
+            assert_eq!(read(text), Incoming::Unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seq_too_large_for_any_counter_is_no_message() {
+        let bytes = br#"{"topic":"t","seq":18446744073709551616,"data":1}"#;
+        assert_eq!(Protocol::Json.read(bytes), Incoming::Unknown);
+    }
+
+    #[test]
+    fn a_binary_message_is_read_with_its_raw_payload() {
+        let expected = Incoming::Message { topic: b"t", seq: 7, payload: b"\0\xff" };
+        assert_eq!(Protocol::Bin.read(b"\x01\x01t\x07\0\xff"), expected);
+        assert_eq!(Protocol::Bin.read(b""), Incoming::Unknown);
+    }
+
+    #[test]
+    fn commands_are_written_as_the_protocol_has_them() {
+        let topic = Topic::new("t").unwrap();
+        let (mut subscribe, mut publish) = (Vec::new(), Vec::new());
+        Protocol::Json.subscribe(&mut subscribe, 1, Filter::new("t").unwrap());
+        Protocol::Json.publish(&mut publish, topic, b"{}");
+        assert_eq!(subscribe, br#"{"id":1,"op":"subscribe","topic":"t"}"#);
+        assert_eq!(publish, br#"{"op":"publish","topic":"t","data":{}}"#);
+        let mut raw = Vec::new();
+        Protocol::Bin.publish(&mut raw, topic, b"\0\xff");
+        assert_eq!(raw, b"\x01\x01t\0\xff");
+    }
+}

@@ -1,0 +1,311 @@
+//! A tiny broker for tests, one plain thread per connection, which can do on request what a broker
+//! must never do. Built from `broker-proto`'s server side; no performance, no limits.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use broker_proto::command::{Answer, Command, Epoch, GapReason, Id, Payload};
+use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
+use broker_proto::topic::Topic;
+use broker_proto::ws::{CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_frame};
+use broker_proto::{bin, json};
+
+/// What to do wrong with one message for one subscriber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Not sent at all.
+    Drop,
+    /// Not sent, and a gap notice says so.
+    Gap,
+    /// Sent twice.
+    Twice,
+    /// Sent after the next one.
+    AfterNext,
+    /// One digit of the stamp is overwritten.
+    Damage,
+    /// Sent under another topic's name.
+    WrongTopic,
+    /// Instead of it, the connection is closed with 1011 `boom`.
+    Close,
+}
+
+/// How this broker misbehaves.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Faults {
+    /// By subscriber, in the order of subscribing from 0, and message of the topic from 1.
+    pub(crate) by_message: HashMap<(usize, u64), Fault>,
+    /// Upgrades beyond this many are answered with 503.
+    pub(crate) connections_max: Option<u64>,
+    /// Every subscriber is pinged right after its subscription.
+    pub(crate) pings: bool,
+    /// Before a message with this seq is fanned out, nothing happens for so long.
+    pub(crate) stall: Option<(u64, Duration)>,
+}
+
+/// A broker on a port of its own; it ends with the test's process.
+pub(crate) struct TestBroker {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    faults: Faults,
+    topics: Mutex<Topics>,
+    connections: AtomicU64,
+    pongs: AtomicU64,
+    normal_closes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Topics {
+    subscribers: HashMap<String, Vec<Subscriber>>,
+    seqs: HashMap<String, u64>,
+    count: usize,
+}
+
+struct Subscriber {
+    ordinal: usize,
+    connection: Connection,
+    held: Option<Vec<u8>>,
+    is_closed: bool,
+}
+
+/// The sending half; frames go out whole.
+#[derive(Clone)]
+struct Connection {
+    stream: Arc<Mutex<TcpStream>>,
+    is_binary: bool,
+}
+
+impl TestBroker {
+    pub(crate) fn start(faults: Faults) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            faults,
+            topics: Mutex::default(),
+            connections: AtomicU64::new(0),
+            pongs: AtomicU64::new(0),
+            normal_closes: AtomicU64::new(0),
+        });
+        let accepting = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let shared = Arc::clone(&accepting);
+                thread::spawn(move || shared.serve(stream));
+            }
+        });
+        Self { address, shared }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+
+    /// Pongs received.
+    pub(crate) fn pongs(&self) -> u64 {
+        self.shared.pongs.load(Ordering::SeqCst)
+    }
+
+    /// Close frames received with code 1000.
+    pub(crate) fn normal_closes(&self) -> u64 {
+        self.shared.normal_closes.load(Ordering::SeqCst)
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut stream: TcpStream) {
+        stream.set_nodelay(true).unwrap();
+        let Some((is_binary, rest)) = self.upgrade(&mut stream) else { return };
+        let stream_out = stream.try_clone().unwrap();
+        let connection = Connection { stream: Arc::new(Mutex::new(stream_out)), is_binary };
+        let mut decoder = Decoder::new(Role::Server, 1 << 20);
+        let mut parser = json::Parser::new();
+        let mut bytes = rest;
+        loop {
+            let mut at = 0;
+            while let (used, Some(event)) = decoder.decode(&mut bytes[at..]).unwrap() {
+                at += used;
+                match event {
+                    Event::Text(text) => {
+                        parser.parse(text, |request| self.handle(request, &connection));
+                    }
+                    Event::Binary(payload) => {
+                        bin::parse(payload, &mut parser, |request| {
+                            self.handle(request, &connection);
+                        });
+                    }
+                    Event::Ping(payload) => connection.send(Opcode::Pong, payload),
+                    Event::Pong(_) => drop(self.pongs.fetch_add(1, Ordering::SeqCst)),
+                    Event::Close(frame) => {
+                        let is_normal = frame.is_some_and(|frame| frame.code == CloseCode::NORMAL);
+                        self.normal_closes.fetch_add(u64::from(is_normal), Ordering::SeqCst);
+                        let echo = close_payload(CloseCode::NORMAL, "");
+                        connection.send(Opcode::Close, echo.as_slice());
+                        let _ = stream.shutdown(Shutdown::Both);
+                        return;
+                    }
+                }
+            }
+            bytes = match read_some(&mut stream) {
+                Some(bytes) => bytes,
+                None => return,
+            };
+        }
+    }
+
+    /// Whether the binary protocol was chosen, and what came after the head.
+    fn upgrade(&self, stream: &mut TcpStream) -> Option<(bool, Vec<u8>)> {
+        let limits = HeadLimits::default();
+        let (mut scanner, mut bytes) = (HeadScanner::default(), Vec::new());
+        let length = loop {
+            bytes.extend_from_slice(&read_some(stream)?);
+            if let Some(length) = scanner.scan(&bytes, &limits).unwrap() {
+                break length;
+            }
+        };
+        let request = Request::parse(&bytes[..length], &limits).unwrap();
+        let upgrade = Upgrade::from_request(&request).unwrap();
+        let mut response = Vec::new();
+        let number = self.connections.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.faults.connections_max.is_some_and(|max| number > max) {
+            Refusal::unavailable("full").write_response(&mut response);
+            let _ = stream.write_all(&response);
+            return None;
+        }
+        let protocol = upgrade.select_protocol(&["altavoz.v1.json", "altavoz.v1.bin"]);
+        upgrade.write_response(&mut response, protocol);
+        stream.write_all(&response).ok()?;
+        Some((protocol == Some("altavoz.v1.bin"), bytes.split_off(length)))
+    }
+
+    fn handle(&self, request: broker_proto::command::Request<'_>, connection: &Connection) {
+        match request.command.unwrap() {
+            Command::Subscribe { filter, .. } => {
+                let mut topics = self.topics.lock().unwrap();
+                let position = Some((Epoch::new(1), 0));
+                let filter = filter.as_str();
+                let answer = Answer::Subscribed { filter, position, recovered: None };
+                connection.answer(request.id, &answer);
+                if self.faults.pings {
+                    connection.send(Opcode::Ping, b"are you there?");
+                }
+                let ordinal = topics.count;
+                topics.count += 1;
+                let connection = connection.clone();
+                let subscriber = Subscriber { ordinal, connection, held: None, is_closed: false };
+                topics.subscribers.entry(filter.to_owned()).or_default().push(subscriber);
+            }
+            Command::Publish { topic, payload } => self.publish(topic, payload),
+            other => panic!("not a command of the load generator: {other:?}"),
+        }
+    }
+
+    fn publish(&self, topic: Topic<'_>, payload: Payload<'_>) {
+        let mut topics = self.topics.lock().unwrap();
+        let counter = topics.seqs.entry(topic.as_str().to_owned()).or_default();
+        *counter += 1;
+        let seq = *counter;
+        if let Some((_, pause)) = self.faults.stall.filter(|stall| stall.0 == seq) {
+            thread::sleep(pause);
+        }
+        for subscriber in topics.subscribers.get_mut(topic.as_str()).into_iter().flatten() {
+            let fault = self.faults.by_message.get(&(subscriber.ordinal, seq)).copied();
+            subscriber.deliver(topic, seq, payload, fault);
+        }
+    }
+}
+
+impl Subscriber {
+    fn deliver(&mut self, topic: Topic<'_>, seq: u64, payload: Payload<'_>, fault: Option<Fault>) {
+        if self.is_closed {
+            return;
+        }
+        let frame = self.connection.message(topic, seq, payload);
+        match fault {
+            None => self.connection.write(&frame),
+            Some(Fault::Drop) => {}
+            Some(Fault::Gap) => self.connection.gap(topic, seq),
+            Some(Fault::Twice) => self.connection.write(&[&frame[..], &frame[..]].concat()),
+            Some(Fault::AfterNext) => return self.held = Some(frame),
+            Some(Fault::Damage) => {
+                let mut bytes = payload.bytes().to_vec();
+                bytes[10] = b'!';
+                let damaged = match payload {
+                    Payload::Json(_) => Payload::Json(&bytes),
+                    Payload::Opaque(_) => Payload::Opaque(&bytes),
+                };
+                self.connection.write(&self.connection.message(topic, seq, damaged));
+            }
+            Some(Fault::WrongTopic) => {
+                let wrong = Topic::new("elsewhere").unwrap();
+                self.connection.write(&self.connection.message(wrong, seq, payload));
+            }
+            Some(Fault::Close) => {
+                let boom = close_payload(CloseCode::INTERNAL, "boom");
+                self.connection.send(Opcode::Close, boom.as_slice());
+                self.is_closed = true;
+            }
+        }
+        if let Some(held) = self.held.take() {
+            self.connection.write(&held);
+        }
+    }
+}
+
+impl Connection {
+    fn opcode(&self) -> Opcode {
+        if self.is_binary { Opcode::Binary } else { Opcode::Text }
+    }
+
+    fn message(&self, topic: Topic<'_>, seq: u64, payload: Payload<'_>) -> Vec<u8> {
+        let (mut text, mut frame) = (Vec::new(), Vec::new());
+        match self.is_binary {
+            true => drop(bin::encode_message(&mut text, topic, seq, payload)),
+            false => drop(json::encode_message(&mut text, topic, seq, payload)),
+        }
+        encode_frame(&mut frame, self.opcode(), &text);
+        frame
+    }
+
+    fn answer(&self, id: Option<Id<'_>>, answer: &Answer<'_>) {
+        let mut text = Vec::new();
+        match self.is_binary {
+            true => bin::encode_answer(&mut text, id, answer),
+            false => json::encode_answer(&mut text, id, answer),
+        }
+        self.send(self.opcode(), &text);
+    }
+
+    fn gap(&self, topic: Topic<'_>, seq: u64) {
+        let mut text = Vec::new();
+        match self.is_binary {
+            true => bin::encode_gap(&mut text, topic, seq, seq, GapReason::Overflow),
+            false => json::encode_gap(&mut text, topic, seq, seq, GapReason::Overflow),
+        }
+        self.send(self.opcode(), &text);
+    }
+
+    fn send(&self, opcode: Opcode, payload: &[u8]) {
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, opcode, payload);
+        self.write(&frame);
+    }
+
+    /// A client that went away is not this broker's business.
+    fn write(&self, frame: &[u8]) {
+        let _ = self.stream.lock().unwrap().write_all(frame);
+    }
+}
+
+fn read_some(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 16 * 1024];
+    let length = stream.read(&mut bytes).ok().filter(|&length| length > 0)?;
+    bytes.truncate(length);
+    Some(bytes)
+}
