@@ -132,7 +132,7 @@ pub struct Config {
     pub subscriptions_max: u32,
 
     /// Commands a connection may send in a second, publishes apart, with a burst of twice as many;
-    /// more are answered rate_limited
+    /// more close it with 1008
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub commands_per_second_max: u32,

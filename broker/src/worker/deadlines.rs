@@ -6,7 +6,7 @@ use broker_proto::ws::Opcode;
 
 use super::Worker;
 use super::closing::policy;
-use super::connection::{Due, NEVER};
+use super::connection::{Due, NEVER, Phase};
 use crate::metrics::CloseReason;
 
 impl Worker {
@@ -39,7 +39,7 @@ impl Worker {
 
     fn handle_due(&mut self, slot: usize, due: Due) {
         match due {
-            Due::Handshake => self.refuse(slot, &Refusal::request_timeout()),
+            Due::Handshake => self.handle_silence(slot),
             Due::FirstCommand => {
                 let message = "no command came in time (first_command_timeout_ms)";
                 self.close(slot, &policy(message, CloseReason::FirstCommandTimeout));
@@ -52,6 +52,19 @@ impl Worker {
             Due::Write => self.give_up(slot, CloseReason::WriteTimeout),
             Due::Pong => self.give_up(slot, CloseReason::PongTimeout),
             Due::Close | Due::Linger => self.remove(slot, CloseReason::CloseTimeout),
+        }
+    }
+
+    /// No whole request in time. Browsers open spare connections that never say a word; those are
+    /// not worth an answer or a line in the log.
+    fn handle_silence(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get(slot) else { return };
+        let refusal = Refusal::request_timeout();
+        if matches!(connection.phase, Phase::Head(None)) {
+            self.core.counters().count_refusal(refusal.status());
+            self.remove(slot, CloseReason::HandshakeTimeout);
+        } else {
+            self.refuse(slot, &refusal);
         }
     }
 
