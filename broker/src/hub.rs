@@ -180,6 +180,11 @@ impl Hub {
         self.session(slot).is_some_and(|session| session.pending != NodeId::root(session.protocol))
     }
 
+    /// Whether this turn has become so large that it must be flushed before it goes on.
+    pub fn must_flush(&self) -> bool {
+        self.outbox.bytes() >= TURN_BYTES_MAX || self.shared.mailbox(self.worker).is_full()
+    }
+
     /// Moves out what this turn has for a session, with the protocol it speaks; `None` if there is
     /// nothing.
     pub fn take_pending(&mut self, slot: u32) -> Option<(NodeId, Protocol)> {

@@ -192,6 +192,7 @@ impl Worker {
                 WAKER => self.core.counters().wakes.add(1),
                 token => self.handle_event(token, event),
             }
+            self.relieve();
         }
         if let Accepting::NextTurn | Accepting::PausedUntil(_) = self.accepting {
             self.accept();
@@ -201,6 +202,7 @@ impl Worker {
             if self.is_current(slot, generation) {
                 self.read(slot);
             }
+            self.relieve();
         }
         if self.core.now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = self.core.now_ms + SWEEP_MS;
@@ -210,6 +212,13 @@ impl Worker {
         }
         self.deliver();
         self.resume();
+    }
+
+    /// Flushes in the midst of a turn that has become too large to hold on to.
+    fn relieve(&mut self) {
+        if self.core.hub.must_flush() {
+            self.deliver();
+        }
     }
 
     /// Hands over, delivers and flushes until the mailbox is empty.

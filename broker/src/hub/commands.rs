@@ -287,7 +287,7 @@ impl Hub {
         Stats {
             subscriptions: session.subscriptions.len() as u64,
             received: session.published,
-            sent: session.sent - u64::from(session.waiting),
+            sent: session.sent.saturating_sub(session.waiting.into()),
             dropped: 0,
             pending: session.waiting.into(),
         }

@@ -57,8 +57,13 @@ pub struct Budget {
     at_ms: u32,
 }
 
+const MILLI: u32 = 1_000;
+/// So that a spent burst fits the field.
+const BURST_MAX: u32 = 4_000_000;
+
 impl Budget {
-    /// Takes one out; false if there is none left. A `rate` of 0 means no limit.
+    /// Takes one out; false if there is none left. A `rate` of 0 means no limit; a burst above
+    /// four million is cut to that.
     pub fn take(&mut self, now_ms: u64, rate: u32, burst: u32) -> bool {
         if rate == 0 {
             return true;
@@ -68,10 +73,10 @@ impl Budget {
         let back = u64::from(elapsed) * u64::from(rate);
         self.at_ms = now_ms as u32;
         self.spent_milli = u64::from(self.spent_milli).saturating_sub(back) as u32;
-        if u64::from(self.spent_milli) + 1_000 > u64::from(burst) * 1_000 {
+        if self.spent_milli + MILLI > burst.min(BURST_MAX) * MILLI {
             return false;
         }
-        self.spent_milli += 1_000;
+        self.spent_milli += MILLI;
         true
     }
 }
@@ -79,6 +84,14 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_of_any_size_can_be_spent_without_overflow() {
+        let mut budget = Budget::default();
+        let taken = (0..4_000_010).filter(|_| budget.take(0, u32::MAX, u32::MAX)).count();
+        assert_eq!(taken, 4_000_000);
+        assert!(budget.take(u64::MAX, u32::MAX, u32::MAX));
+    }
 
     #[test]
     fn a_budget_gives_its_burst_and_then_its_rate() {

@@ -24,6 +24,8 @@ pub struct Admission {
     rate: u32,
     limit_loopback: bool,
     addresses: DashMap<IpAddr, Budget, RandomState>,
+    /// The latest time that any worker has told.
+    latest_ms: AtomicU64,
 }
 
 impl Admission {
@@ -35,6 +37,7 @@ impl Admission {
             rate: config.connects_per_second_per_address_max,
             limit_loopback: config.limit_loopback,
             addresses: DashMap::with_hasher(RandomState::default()),
+            latest_ms: AtomicU64::new(0),
         }
     }
 
@@ -66,7 +69,10 @@ impl Admission {
             self.addresses.clear();
         }
         let burst = self.rate.saturating_mul(BURST_S);
-        self.addresses.entry(address).or_default().take(now_ms, self.rate, burst)
+        let mut budget = self.addresses.entry(address).or_default();
+        // Each worker's time is that of its turn's begin, but a budget's time must not go back.
+        let latest_ms = self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms);
+        budget.take(latest_ms, self.rate, burst)
     }
 }
 
@@ -86,6 +92,19 @@ mod tests {
         config.limit_loopback = true;
         let gate = Admission::new(&config, 1_000);
         assert_eq!((0..100).filter(|_| gate.enter(local, 0).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn a_worker_whose_time_is_behind_gives_no_new_allowance() {
+        let config = Config {
+            connects_per_second_per_address_max: 1,
+            limit_loopback: true,
+            ..Config::default()
+        };
+        let gate = Admission::new(&config, 1_000);
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        let times = (0..100).map(|turn| 500 - turn % 2);
+        assert_eq!(times.filter(|&now_ms| gate.enter(local, now_ms).is_ok()).count(), 10);
     }
 
     #[test]
