@@ -186,6 +186,8 @@ impl Worker {
     fn turn(&mut self, events: &Events) {
         self.read_clock();
         self.core.counters().turns.add(1);
+        // Whoever is put there from here on waits for the next turn: in each, one read for each.
+        let waiting = self.run_queue.len();
         for event in events {
             match event.token() {
                 LISTENER => self.accept(),
@@ -197,7 +199,7 @@ impl Worker {
         if let Accepting::NextTurn | Accepting::PausedUntil(_) = self.accepting {
             self.accept();
         }
-        for _ in 0..self.run_queue.len() {
+        for _ in 0..waiting {
             let Some((slot, generation)) = self.run_queue.pop_front() else { break };
             if self.is_current(slot, generation) {
                 self.read(slot);
@@ -246,8 +248,12 @@ impl Worker {
             self.flush_backlog(slot);
         }
         if event.is_readable() && self.is_current(slot, generation) {
-            self.connections[slot].hung_up |= event.is_read_closed() || event.is_error();
-            self.read(slot);
+            let connection = &mut self.connections[slot];
+            connection.hung_up |= event.is_read_closed() || event.is_error();
+            // One that stands in the run queue has its turn there, once.
+            if !connection.queued {
+                self.read(slot);
+            }
         }
     }
 

@@ -4,15 +4,16 @@
 
 #[path = "../support/feed.rs"]
 pub(crate) mod feed;
+#[path = "publish/flow.rs"]
 mod flow;
+#[path = "publish/topics.rs"]
 mod topics;
 
 use std::thread;
 
 use broker_proto::ws::{CloseCode, Opcode};
 
-use crate::canary::Canary;
-use crate::guard::Guard;
+use crate::guard::{attack, attack_alone, beside_others, closed};
 use crate::support::broker::Broker;
 use crate::support::ws_client::{PATIENCE, Received, WsClient};
 use feed::{Ledger, Message, await_metric, connect, publish, subscribe, subscriber, sync};
@@ -36,6 +37,8 @@ fn demand_nothing_came(broker: &Broker, watcher: &mut WsClient, topic: &str) {
 /// may see are the broker's own topics, and nobody else publishes there.
 #[test]
 fn p_04_a_leading_wildcard_sees_no_system_topic_and_nobody_publishes_there() {
+    // Without a canary, whose messages these filters match.
+    let _room = beside_others();
     let broker = Broker::start(&["--workers", "2"]);
     let mut all = subscriber(broker.address(), "#");
     subscribe(&mut all, "+/broker");
@@ -58,23 +61,22 @@ fn p_04_a_leading_wildcard_sees_no_system_topic_and_nobody_publishes_there() {
 
 #[test]
 fn p_05_a_wildcard_in_a_published_topic_is_an_error() {
-    let broker = Broker::start(&[]);
-    let guard = Guard::new(&broker);
-    let canary = Canary::start(&broker);
-    let mut watcher = subscriber(broker.address(), "a/#");
-    let mut client = connect(broker.address());
-    for topic in ["a/#", "#", "+", "a/+", "a/+/b", "a/b+", "a/#/b"] {
-        let command = format!(r#"{{"id":7,"op":"publish","topic":"{topic}","data":0}}"#);
-        assert_eq!(error_code(&client.command(&command), 7), "bad_topic", "{topic}");
-    }
-    demand_nothing_came(&broker, &mut watcher, "a/b");
-    drop((client, watcher));
-    canary.finish();
-    guard.check();
+    attack(&[], |broker| {
+        let mut watcher = subscriber(broker.address(), "a/#");
+        let mut client = connect(broker.address());
+        for topic in ["a/#", "#", "+", "a/+", "a/+/b", "a/b+", "a/#/b"] {
+            let command = format!(r#"{{"id":7,"op":"publish","topic":"{topic}","data":0}}"#);
+            assert_eq!(error_code(&client.command(&command), 7), "bad_topic", "{topic}");
+        }
+        demand_nothing_came(broker, &mut watcher, "a/b");
+        drop((client, watcher));
+        []
+    });
 }
 
 #[test]
 fn p_07_a_message_that_several_subscriptions_match_comes_once() {
+    let _room = beside_others();
     let broker = Broker::start(&["--workers", "2"]);
     let mut client = connect(broker.address());
     for filter in ["a/b", "a/b", "a/+", "a/#", "#", "+/b", "a/+"] {
@@ -106,87 +108,90 @@ fn p_07_a_message_that_several_subscriptions_match_comes_once() {
 
 #[test]
 fn p_08_one_subscription_more_than_allowed_is_an_error_and_one_less_makes_room() {
-    let broker = Broker::start(&["--subscriptions-max", "3"]);
-    let mut client = connect(broker.address());
-    for filter in ["a", "b/+", "c"] {
-        subscribe(&mut client, filter);
-    }
-    for filter in ["d", "d/#"] {
-        let answer =
-            client.command(&format!(r#"{{"id":7,"op":"subscribe","topic":"{filter}"}}"#));
-        assert_eq!(error_code(&answer, 7), "too_many_subscriptions");
-    }
-    // What it has already is not one more.
-    subscribe(&mut client, "b/+");
-    assert!(client.command(r#"{"id":8,"op":"unsubscribe","topic":"a"}"#).contains("ok"));
-    subscribe(&mut client, "d");
-    assert_eq!(broker.metrics("altavoz_subscriptions"), 3.0);
-    let mut publisher = connect(broker.address());
-    for topic in ["a", "d/x", "d"] {
-        publish(&mut publisher, topic, "0");
-    }
-    assert_eq!(client.receive_text(), r#"{"topic":"d","seq":1,"data":0}"#);
+    attack(&["--subscriptions-max", "3"], |broker| {
+        let mut client = connect(broker.address());
+        for filter in ["a", "b/+", "c"] {
+            subscribe(&mut client, filter);
+        }
+        for filter in ["d", "d/#"] {
+            let answer =
+                client.command(&format!(r#"{{"id":7,"op":"subscribe","topic":"{filter}"}}"#));
+            assert_eq!(error_code(&answer, 7), "too_many_subscriptions");
+        }
+        // What it has already is not one more.
+        subscribe(&mut client, "b/+");
+        assert!(client.command(r#"{"id":8,"op":"unsubscribe","topic":"a"}"#).contains("ok"));
+        subscribe(&mut client, "d");
+        // One of them is the canary's.
+        assert_eq!(broker.metrics("altavoz_subscriptions"), 4.0);
+        let mut publisher = connect(broker.address());
+        for topic in ["a", "d/x", "d"] {
+            publish(&mut publisher, topic, "0");
+        }
+        assert_eq!(client.receive_text(), r#"{"topic":"d","seq":1,"data":0}"#);
+        []
+    });
 }
 
 #[test]
 fn p_08_a_flood_of_commands_closes_with_1008_after_the_allowance() {
     const SENT: usize = 50_000;
-    let broker = Broker::start(&["--commands-per-second-max", "100"]);
-    let guard = Guard::new(&broker);
-    let canary = Canary::start(&broker);
-    let mut client = connect(broker.address());
-    let mut flood = Vec::new();
-    for number in 0..SENT {
-        let command = format!(r#"{{"id":{number},"op":"subscribe","topic":"t{}"}}"#, number % 900);
-        let frame = &mut Vec::new();
-        let key = [9, 9, 9, 9];
-        broker_proto::ws::encode_masked_frame(frame, Opcode::Text, command.as_bytes(), key);
-        flood.append(frame);
-    }
-    // The broker may close while we still write.
-    let _ = client.send_raw(&flood);
-    let mut answers = 0;
-    let (code, reason) = loop {
-        match client.receive(PATIENCE) {
-            Some(Received::Text(text)) => {
-                assert!(text.starts_with(&format!(r#"{{"id":{answers},"ok":"#)), "{text}");
-                answers += 1;
-            }
-            Some(Received::Close(Some(close))) => break close,
-            other => panic!("after {answers} answers came {other:?}"),
+    attack(&["--commands-per-second-max", "100"], |broker| {
+        let mut client = connect(broker.address());
+        let mut flood = Vec::new();
+        for number in 0..SENT {
+            let command =
+                format!(r#"{{"id":{number},"op":"subscribe","topic":"t{}"}}"#, number % 900);
+            let frame = &mut Vec::new();
+            let key = [9, 9, 9, 9];
+            broker_proto::ws::encode_masked_frame(frame, Opcode::Text, command.as_bytes(), key);
+            flood.append(frame);
         }
-    };
-    assert_eq!(code, 1008);
-    assert!(reason.contains("commands_per_second_max"), "{reason}");
-    assert!(answers >= 200, "a burst of twice the rate is allowed, {answers} were answered");
-    assert!(answers < SENT / 10, "{answers} of {SENT} were answered");
-    assert_eq!(broker.metrics("altavoz_closes_total{reason=\"rate_limited\"}"), 1.0);
-    drop(client);
-    canary.finish();
-    guard.check();
+        // The broker may close while we still write.
+        let _ = client.send_raw(&flood);
+        let mut answers = 0;
+        let (code, reason) = loop {
+            match client.receive(PATIENCE) {
+                Some(Received::Text(text)) => {
+                    assert!(text.starts_with(&format!(r#"{{"id":{answers},"ok":"#)), "{text}");
+                    answers += 1;
+                }
+                Some(Received::Close(Some(close))) => break close,
+                other => panic!("after {answers} answers came {other:?}"),
+            }
+        };
+        assert_eq!(code, 1008);
+        assert!(reason.contains("commands_per_second_max"), "{reason}");
+        assert!(answers >= 200, "a burst of twice the rate is allowed, {answers} were answered");
+        assert!(answers < SENT / 10, "{answers} of {SENT} were answered");
+        drop(client);
+        [closed("rate_limited", 1008, 1)]
+    });
 }
 
 #[test]
 fn p_18_what_only_the_broker_says_of_a_message_cannot_be_forged() {
-    let broker = Broker::start(&[]);
-    let mut watcher = subscriber(broker.address(), "#");
-    let mut forger = connect(broker.address());
-    for member in ["seq", "from", "user", "offset", "epoch", "level", "ts"] {
-        let command =
-            format!(r#"{{"id":7,"op":"publish","topic":"t","data":1,"{member}":"9"}}"#);
-        assert_eq!(error_code(&forger.command(&command), 7), "bad_request", "{member}");
-    }
-    // Written twice, or behind what looks like the end, a member is no way round.
-    for members in [r#""data":1,"topic":"u""#, r#""data":1,"data":2,"seq":7"#] {
-        let command = format!(r#"{{"id":7,"op":"publish","topic":"t",{members}}}"#);
-        assert_eq!(error_code(&forger.command(&command), 7), "bad_request", "{members}");
-    }
-    demand_nothing_came(&broker, &mut watcher, "t");
+    attack(&[], |broker| {
+        let mut watcher = subscriber(broker.address(), "+");
+        let mut forger = connect(broker.address());
+        for member in ["seq", "from", "user", "offset", "epoch", "level", "ts"] {
+            let command =
+                format!(r#"{{"id":7,"op":"publish","topic":"t","data":1,"{member}":"9"}}"#);
+            assert_eq!(error_code(&forger.command(&command), 7), "bad_request", "{member}");
+        }
+        // Written twice, or behind what looks like the end, a member is no way round.
+        for members in [r#""data":1,"topic":"u""#, r#""data":1,"data":2,"seq":7"#] {
+            let command = format!(r#"{{"id":7,"op":"publish","topic":"t",{members}}}"#);
+            assert_eq!(error_code(&forger.command(&command), 7), "bad_request", "{members}");
+        }
+        demand_nothing_came(broker, &mut watcher, "t");
 
-    // Inside the data they are the publisher's business, and stay inside.
-    let data = r#"{"topic":"u","seq":99,"epoch":"zz","from":"root","data":"}"}"#;
-    assert_eq!(publish(&mut forger, "t", data), 2);
-    assert_eq!(watcher.receive_text(), format!(r#"{{"topic":"t","seq":2,"data":{data}}}"#));
+        // Inside the data they are the publisher's business, and stay inside.
+        let data = r#"{"topic":"u","seq":99,"epoch":"zz","from":"root","data":"}"}"#;
+        assert_eq!(publish(&mut forger, "t", data), 2);
+        assert_eq!(watcher.receive_text(), format!(r#"{{"topic":"t","seq":2,"data":{data}}}"#));
+        []
+    });
 }
 
 /// Publishers on all workers never pause while one client subscribes and unsubscribes again and
@@ -195,23 +200,20 @@ fn p_18_what_only_the_broker_says_of_a_message_cannot_be_forged() {
 #[test]
 fn p_24_nothing_comes_after_the_answer_to_an_unsubscribe() {
     const ROUNDS: usize = 300;
-    let _alone = feed::alone();
-    let broker = Broker::start(&["--workers", "2", "--commands-per-second-max", "1000000"]);
-    let guard = Guard::new(&broker);
-    let canary = Canary::start(&broker);
-    let flood = Flood::start(&broker, "hot/a", 4);
-    let mut client = connect(broker.address());
-    let mut messages = 0;
-    for round in 0..ROUNDS {
-        let filter = ["hot/a", "hot/+", "#"][round % 3];
-        messages += subscribe_for_a_while(&mut client, filter);
-    }
-    println!("{messages} messages within {ROUNDS} subscriptions");
-    assert!(messages > ROUNDS as u64, "the subscriptions were in force");
-    flood.stop();
-    drop(client);
-    canary.finish();
-    guard.check();
+    attack_alone(&["--commands-per-second-max", "1000000"], |broker, _| {
+        let flood = Flood::start(broker, "hot/a", 4);
+        let mut client = connect(broker.address());
+        let mut messages = 0;
+        for round in 0..ROUNDS {
+            let filter = ["hot/a", "hot/+", "#"][round % 3];
+            messages += subscribe_for_a_while(&mut client, filter);
+        }
+        println!("{messages} messages within {ROUNDS} subscriptions");
+        assert!(messages > ROUNDS as u64, "the subscriptions were in force");
+        flood.stop();
+        drop(client);
+        []
+    });
 }
 
 /// Subscribes, takes some messages, unsubscribes, and asks once more; how many messages came.
@@ -224,10 +226,10 @@ fn subscribe_for_a_while(client: &mut WsClient, filter: &str) -> u64 {
     let mut first = position;
     let mut take = |text: &str, ledger: &mut Ledger| -> bool {
         let Some(message) = ledger.enter(text) else { return false };
-        if message.topic == "hot/a" {
-            if let Some(position) = first.take() {
-                assert_eq!(message.seq, position + 1, "{answer} was answered");
-            }
+        if message.topic == "hot/a"
+            && let Some(position) = first.take()
+        {
+            assert_eq!(message.seq, position + 1, "{answer} was answered");
         }
         true
     };

@@ -152,12 +152,6 @@ pub(crate) fn filler(bytes: usize) -> String {
     format!("\"{}\"", "x".repeat(bytes - 2))
 }
 
-/// Makes the kernel take little for a client that does not read.
-pub(crate) fn shrink_receive_buffer(client: &WsClient) {
-    let socket = socket2::SockRef::from(client.stream());
-    socket.set_recv_buffer_size(4096).expect("the kernel rounds it up at least");
-}
-
 /// Fails the connection without a closing handshake, on both levels.
 pub(crate) fn reset(client: WsClient) {
     let socket = socket2::SockRef::from(client.stream());
