@@ -51,6 +51,10 @@ use self::workers::{WorkerSet, members};
 const TURN_BYTES_MAX: usize = 1024 * 1024;
 /// Appended frames, over all sessions, after which it is flushed likewise.
 const TURN_DELIVERIES_MAX: usize = 256 * 1024;
+/// Topics that are looked at in one tick.
+const TICK_TOPICS_MAX: usize = 16 * 1024;
+/// Places for mail that are kept from turn to turn; what a burst needed above it is given back.
+const MAIL_KEPT: usize = 16 * 1024;
 
 /// One worker's part of the broker's state.
 #[derive(Debug)]
@@ -210,6 +214,7 @@ impl Hub {
                 return MailStep::Flush;
             }
         }
+        self.mail.shrink_to(MAIL_KEPT);
         MailStep::Done
     }
 
@@ -245,18 +250,24 @@ impl Hub {
 
     /// Whether the mailboxes that were full are below their limit again.
     pub fn may_resume(&mut self) -> bool {
-        let shared = &self.shared;
+        let (shared, worker) = (&self.shared, self.worker);
         let full = self.full;
-        let still = members(full).filter(|&at| shared.mailbox(at).is_full());
+        let still = members(full).filter(|&at| shared.mailbox(at).is_full_for(worker));
         self.full = still.fold(0, |set, at| set | 1 << at);
         self.full == 0
     }
 
-    /// Once a second: forgets topics that nobody uses any more.
+    /// Whether a mailbox that this worker's publishers fill is over its limit.
+    pub fn is_blocked(&mut self) -> bool {
+        self.full != 0 && !self.may_resume()
+    }
+
+    /// Once a second: forgets topics that nobody uses any more, as many as do not hold up the rest.
     pub fn handle_tick(&mut self, now_ms: u64) {
         let linger_ms = self.config.topic_linger_ms;
-        while self.lingering.front().is_some_and(|(_, due_ms)| *due_ms <= now_ms) {
-            let Some((topic, _)) = self.lingering.pop_front() else { break };
+        for _ in 0..TICK_TOPICS_MAX {
+            let due = self.lingering.pop_front_if(|(_, due_ms)| *due_ms <= now_ms);
+            let Some((topic, _)) = due else { break };
             if !self.shared.retire_if_idle(&topic, now_ms, linger_ms) {
                 self.lingering.push_back((topic, now_ms + linger_ms.max(1_000)));
             }

@@ -30,8 +30,9 @@ fn run(config: Config) -> ExitCode {
     };
     announce(&server);
     let Some(signals) = server.take_signals() else { return ExitCode::FAILURE };
-    let signal = signals.wait();
-    tracing::info!(?signal, "stopping; once more to stop at once");
+    if let Some(signal) = signals.wait() {
+        tracing::info!(?signal, "stopping; once more to stop at once");
+    }
     std::thread::spawn(move || {
         if signals.wait().is_some() {
             std::process::exit(130);

@@ -223,7 +223,8 @@ impl Worker {
         }
     }
 
-    /// Hands over, delivers and flushes until the mailbox is empty.
+    /// Hands over, delivers and flushes what the mailbox has, as far as one turn goes. With more
+    /// left the next poll does not sleep; nobody waits for the whole mailbox.
     fn deliver(&mut self) {
         loop {
             let step = self.core.hub.handle_mail();
@@ -236,7 +237,7 @@ impl Worker {
                 self.begin_drain();
             }
             self.flush();
-            if step == MailStep::Done {
+            if step != MailStep::Drain {
                 return;
             }
         }

@@ -19,8 +19,9 @@ pub struct Backlog {
     bytes: u64,
     own_bytes: u64,
     messages: u32,
-    /// The answer to the newest ping, to be sent when all else is out.
+    /// The answer to the newest ping, until no other answer is among the frames.
     pong: Option<Box<[u8]>>,
+    pong_is_queued: bool,
 }
 
 /// A frame that waits.
@@ -30,13 +31,24 @@ pub enum Waiting {
     Shared(Arc<Message>),
     /// A frame for this connection alone.
     Own(Box<[u8]>),
+    /// The answer to a ping.
+    Pong(Box<[u8]>),
 }
 
 impl Backlog {
     /// An empty backlog of a connection that speaks `protocol`.
     pub fn new(protocol: Protocol) -> Self {
         let frames = VecDeque::new();
-        Self { frames, protocol, offset: 0, bytes: 0, own_bytes: 0, messages: 0, pong: None }
+        Self {
+            frames,
+            protocol,
+            offset: 0,
+            bytes: 0,
+            own_bytes: 0,
+            messages: 0,
+            pong: None,
+            pong_is_queued: false,
+        }
     }
 
     /// Puts a frame last; `sent` bytes of it are out already, which only a first frame can have.
@@ -45,7 +57,7 @@ impl Backlog {
         let len = frame.bytes(self.protocol).len();
         self.bytes += (len - sent) as u64;
         match frame {
-            Waiting::Own(_) => self.own_bytes += (len - sent) as u64,
+            Waiting::Own(_) | Waiting::Pong(_) => self.own_bytes += (len - sent) as u64,
             Waiting::Shared(_) => self.messages += 1,
         }
         if self.frames.is_empty() {
@@ -60,7 +72,18 @@ impl Backlog {
         self.pong = Some(frame.into());
     }
 
-    /// Bytes that wait, without the pong.
+    /// Moves the answer to the newest ping behind the frames, if no answer is among them.
+    pub fn queue_pong(&mut self) {
+        if self.pong_is_queued {
+            return;
+        }
+        if let Some(pong) = self.pong.take() {
+            self.pong_is_queued = true;
+            self.push(Waiting::Pong(pong), 0);
+        }
+    }
+
+    /// Bytes that wait, without a pong that is not queued.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -81,12 +104,7 @@ impl Backlog {
     }
 
     /// The slices to be sent next, in order.
-    pub fn slices(&mut self) -> impl Iterator<Item = &[u8]> {
-        if self.frames.is_empty()
-            && let Some(pong) = self.pong.take()
-        {
-            self.push(Waiting::Own(pong), 0);
-        }
+    pub fn slices(&self) -> impl Iterator<Item = &[u8]> {
         let (offset, protocol) = (self.offset, self.protocol);
         self.frames.iter().enumerate().map(move |(at, frame)| {
             let bytes = frame.bytes(protocol);
@@ -100,15 +118,17 @@ impl Backlog {
         self.bytes -= sent as u64;
         while let Some(frame) = self.frames.front() {
             let left = frame.bytes(self.protocol).len() - self.offset;
-            if let Waiting::Own(_) = frame {
+            if !matches!(frame, Waiting::Shared(_)) {
                 self.own_bytes -= left.min(sent) as u64;
             }
             if sent < left {
                 self.offset += sent;
                 break;
             }
-            if let Waiting::Shared(_) = frame {
-                self.messages -= 1;
+            match frame {
+                Waiting::Shared(_) => self.messages -= 1,
+                Waiting::Pong(_) => self.pong_is_queued = false,
+                Waiting::Own(_) => {}
             }
             sent -= left;
             self.offset = 0;
@@ -126,12 +146,13 @@ impl Backlog {
         let kept = keep.map_or(usize::from(self.offset > 0), |at| at + 1);
         self.frames.truncate(kept);
         self.pong = None;
+        self.pong_is_queued = true;
         self.bytes = 0;
         self.own_bytes = 0;
         for (at, frame) in self.frames.iter().enumerate() {
             let left = frame.bytes(self.protocol).len() - if at == 0 { self.offset } else { 0 };
             self.bytes += left as u64;
-            if let Waiting::Own(_) = frame {
+            if !matches!(frame, Waiting::Shared(_)) {
                 self.own_bytes += left as u64;
             }
         }
@@ -163,7 +184,7 @@ impl Waiting {
     fn bytes(&self, protocol: Protocol) -> &[u8] {
         match self {
             Self::Shared(message) => message.frame(protocol),
-            Self::Own(bytes) => bytes,
+            Self::Own(bytes) | Self::Pong(bytes) => bytes,
         }
     }
 }
@@ -172,7 +193,7 @@ impl Waiting {
 mod tests {
     use super::*;
 
-    fn waiting(backlog: &mut Backlog) -> Vec<u8> {
+    fn waiting(backlog: &Backlog) -> Vec<u8> {
         backlog.slices().flatten().copied().collect()
     }
 
@@ -182,25 +203,31 @@ mod tests {
         backlog.push(Waiting::Own(Box::from(*b"hello")), 2);
         backlog.push(Waiting::Own(Box::from(*b"world")), 0);
         assert_eq!(backlog.bytes(), 8);
-        assert_eq!(waiting(&mut backlog), b"lloworld");
+        assert_eq!(waiting(&backlog), b"lloworld");
         assert_eq!(backlog.advance(1), 0);
         assert_eq!(backlog.advance(3), 1);
-        assert_eq!(waiting(&mut backlog), b"orld");
+        assert_eq!(waiting(&backlog), b"orld");
         assert_eq!(backlog.advance(4), 1);
         assert!(backlog.is_empty());
     }
 
     #[test]
-    fn only_the_newest_pong_is_kept_and_it_is_sent_last() {
+    fn of_the_pongs_that_wait_only_the_newest_is_kept() {
         let mut backlog = Backlog::new(Protocol::Json);
         backlog.push(Waiting::Own(Box::from(*b"x")), 0);
         backlog.replace_pong(b"old");
         backlog.replace_pong(b"new");
-        assert_eq!(waiting(&mut backlog), b"x");
-        backlog.advance(1);
+        assert_eq!(waiting(&backlog), b"x");
+        backlog.queue_pong();
+        backlog.replace_pong(b"next");
+        backlog.push(Waiting::Own(Box::from(*b"y")), 0);
+        backlog.queue_pong();
+        assert_eq!(waiting(&backlog), b"xnewy", "one answer at a time");
+        backlog.advance(5);
         assert!(!backlog.is_empty());
-        assert_eq!(waiting(&mut backlog), b"new");
-        backlog.advance(3);
+        backlog.queue_pong();
+        assert_eq!(waiting(&backlog), b"next");
+        backlog.advance(4);
         assert!(backlog.is_empty());
     }
 
@@ -210,7 +237,7 @@ mod tests {
         backlog.push(Waiting::Own(Box::from(*b"partly")), 3);
         backlog.push(Waiting::Own(Box::from(*b"later")), 0);
         assert!(backlog.cut().is_none());
-        assert_eq!(waiting(&mut backlog), b"tly");
+        assert_eq!(waiting(&backlog), b"tly");
         assert_eq!((backlog.bytes(), backlog.own_bytes()), (3, 3));
     }
 }

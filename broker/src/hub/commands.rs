@@ -77,6 +77,8 @@ impl Hub {
     pub fn publish_system(&mut self, topic: TopicName<'_>, payload: &[u8], now_ms: u64) {
         // With the directory full there is no topic to publish on, and nobody who could watch it.
         let _ = self.publish(topic, Payload::Json(payload), Protocol::Json, now_ms);
+        // Nobody can be made to wait for having caused this one.
+        self.publisher_paused = false;
     }
 
     fn answer_publish(
@@ -225,7 +227,7 @@ impl Hub {
     /// Takes a session out of a list that it is in.
     pub(super) fn leave(&mut self, slot: u32, list: u32) {
         let Some(session) = self.session(slot) else { return };
-        let Some(at) = session.subscriptions.iter().position(|held| held.list == list) else {
+        let Some(at) = session.subscriptions.iter().rposition(|held| held.list == list) else {
             return;
         };
         let left = session.subscriptions.swap_remove(at);

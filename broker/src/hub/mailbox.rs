@@ -98,6 +98,18 @@ impl Mailbox {
         self.lock().pushed
     }
 
+    /// Whether it is over its limit; if so, the worker `from` is named by the
+    /// [`take`](Self::take) that empties it.
+    pub fn is_full_for(&self, from: usize) -> bool {
+        if !self.is_full() {
+            return false;
+        }
+        let mut inner = self.lock();
+        let full = inner.bytes > self.bytes_max;
+        inner.waiting |= u64::from(full) << from;
+        full
+    }
+
     /// Whether it is over its limit.
     pub fn is_full(&self) -> bool {
         self.bytes() > self.bytes_max

@@ -33,6 +33,8 @@ pub struct TopicState {
     wild_generation: u64,
     /// When someone last published or subscribed, in ms of the broker's clock.
     used_ms: u64,
+    /// A subscriber has left since the topic was last looked at: it lingers from then on.
+    left: bool,
     /// Removed from the directory: whoever still holds it must look the name up again.
     retired: bool,
 }
@@ -50,6 +52,7 @@ impl Topic {
             wild: 0,
             wild_generation: 0,
             used_ms: now_ms,
+            left: false,
             retired: false,
         };
         Self { id, name: name.as_str().into(), epoch, state: Mutex::new(state) }
@@ -87,7 +90,9 @@ impl Topic {
 
     /// Takes `worker` out of the set of workers with a subscriber to exactly this topic.
     pub fn leave(&self, worker: usize) {
-        self.lock().exact &= !(1 << worker);
+        let mut state = self.lock();
+        state.exact &= !(1 << worker);
+        state.left = true;
     }
 
     /// Marks the topic as removed, if nobody watches it and nobody used it for `linger_ms`.
@@ -100,6 +105,10 @@ impl Topic {
         remove: impl FnOnce(&Self),
     ) -> bool {
         let mut state = self.lock();
+        if std::mem::take(&mut state.left) {
+            state.used_ms = now_ms;
+            return false;
+        }
         let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
         if !idle || state.watchers(self.name(), interest) != 0 {
             return false;

@@ -24,8 +24,6 @@ pub struct Admission {
     rate: u32,
     limit_loopback: bool,
     addresses: DashMap<IpAddr, Budget, RandomState>,
-    /// The latest time that any worker has told.
-    latest_ms: AtomicU64,
 }
 
 impl Admission {
@@ -37,7 +35,6 @@ impl Admission {
             rate: config.connects_per_second_per_address_max,
             limit_loopback: config.limit_loopback,
             addresses: DashMap::with_hasher(RandomState::default()),
-            latest_ms: AtomicU64::new(0),
         }
     }
 
@@ -69,10 +66,8 @@ impl Admission {
             self.addresses.clear();
         }
         let burst = self.rate.saturating_mul(BURST_S);
-        let mut budget = self.addresses.entry(address).or_default();
-        // Each worker's time is that of its turn's begin, but a budget's time must not go back.
-        let latest_ms = self.latest_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms);
-        budget.take(latest_ms, self.rate, burst)
+        // Each worker's time is that of its turn's begin; the budget minds that it may go back.
+        self.addresses.entry(address).or_default().take(now_ms, self.rate, burst)
     }
 }
 

@@ -48,12 +48,11 @@ impl Worker {
         }
     }
 
-    /// Ends a connection whose backlog is too large: all but what is partly out or next is
+    /// Ends an open connection whose backlog is too large: all but what is partly out or next is
     /// dropped, and the close frame says which message is the last that arrives.
     pub(super) fn cut(&mut self, slot: usize, reason: CloseReason) {
         self.core.hub.take_pending(slot as u32);
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let was_open = connection.is_open();
         let Some(backlog) = &mut connection.backlog else { return };
         let before = backlog.bytes();
         let last = backlog.cut();
@@ -65,13 +64,11 @@ impl Worker {
             Some(last) => {
                 format!("{what}, last seq {} of {}", last.seq(), last.topic().as_str())
             }
-            None => format!("{what}, nothing delivered"),
+            None => format!("{what}, answers not read"),
         };
-        if was_open {
-            let mut frame = Vec::new();
-            encode_frame(&mut frame, Opcode::Close, close_payload(code, &message).as_slice());
-            backlog.push(Waiting::Own(frame.into()), 0);
-        }
+        let mut frame = Vec::new();
+        encode_frame(&mut frame, Opcode::Close, close_payload(code, &message).as_slice());
+        backlog.push(Waiting::Own(frame.into()), 0);
         let after = backlog.bytes();
         self.account_backlog(before, after);
         self.begin_close(slot, code, &message, reason);

@@ -135,6 +135,11 @@ impl Connection {
         matches!(self.phase, Phase::Open) && self.closing.is_open()
     }
 
+    /// Whether a ping could not be answered now, however alive the peer is.
+    pub fn is_out_of_hearing(&self) -> bool {
+        self.paused || self.choked || self.backlog.is_some()
+    }
+
     /// The earliest of its deadlines, and what it calls for.
     pub fn deadline(&self, config: &Config) -> (Ticks, Due) {
         let after = |start: Ticks, ms: u64| start.saturating_add(ms.div_ceil(100) as Ticks);
@@ -164,8 +169,9 @@ impl Connection {
             consider(after(self.progress, config.write_timeout_ms), Due::Write);
         }
         match self.pinged {
-            // Whoever is not read can't be heard; the write deadline or the resume ends that.
-            _ if self.paused || self.choked => {
+            // Whoever is not read can't be heard, and who has not read what was sent before can't
+            // have seen a ping; the write deadline or the resume ends that.
+            _ if self.is_out_of_hearing() => {
                 consider(after(self.heard, config.ping_interval_ms), Due::Ping);
             }
             Some(pinged) => consider(after(pinged, config.pong_timeout_ms), Due::Pong),

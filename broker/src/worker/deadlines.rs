@@ -35,6 +35,7 @@ impl Worker {
             }
             self.arm(slot);
         }
+        self.shed();
     }
 
     fn handle_due(&mut self, slot: usize, due: Due) {
@@ -49,7 +50,7 @@ impl Worker {
                 self.close(slot, &policy(message, CloseReason::MessageTimeout));
             }
             Due::Ping => self.ping(slot),
-            Due::Write => self.give_up(slot, CloseReason::WriteTimeout),
+            Due::Write => self.handle_stall(slot),
             Due::Pong => self.give_up(slot, CloseReason::PongTimeout),
             Due::Close | Due::Linger => self.remove(slot, CloseReason::CloseTimeout),
         }
@@ -71,8 +72,7 @@ impl Worker {
     fn ping(&mut self, slot: usize) {
         let now = self.now;
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        if connection.paused || connection.choked {
-            // It is not read, so an answer would not be heard.
+        if connection.is_out_of_hearing() {
             connection.heard = now;
             connection.pinged = None;
             return;
@@ -80,6 +80,17 @@ impl Worker {
         connection.pinged = Some(now);
         self.core.hub.send(slot as u32, Opcode::Ping, &[]);
         self.core.counters().pings.add(1);
+    }
+
+    /// Nothing of a backlog went out for long. The kernel tells of room only when there is much of
+    /// it, which takes a slow reader a while: it gets a try before it is given up.
+    fn handle_stall(&mut self, slot: usize) {
+        self.flush_backlog(slot);
+        let Some(connection) = self.connections.get(slot) else { return };
+        let (at, due) = connection.deadline(&self.core.config);
+        if at <= self.now && due == Due::Write {
+            self.give_up(slot, CloseReason::WriteTimeout);
+        }
     }
 
     /// Drops a connection whose peer can't be reached: a close frame would not arrive.

@@ -83,6 +83,7 @@ impl Worker {
         let before = backlog.bytes();
         let offer = &mut self.stage.bytes;
         while !backlog.is_empty() {
+            backlog.queue_pong();
             offer.clear();
             for slice in backlog.slices() {
                 let room = BACKLOG_OFFER_BYTES - offer.len();
@@ -95,7 +96,11 @@ impl Worker {
             let sent = match connection.socket.write(offer) {
                 Outcome::Moved(sent) => sent,
                 Outcome::WouldBlock => break,
-                Outcome::Ended => return self.remove(slot, CloseReason::Lost),
+                Outcome::Ended => {
+                    let left = backlog.bytes();
+                    self.account_backlog(before, left);
+                    return self.remove(slot, CloseReason::Lost);
+                }
             };
             counters.bytes_out.add(sent as u64);
             connection.progress = self.now;
@@ -113,6 +118,7 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let Some(backlog) = &connection.backlog else { return };
         let (bytes, messages) = (backlog.bytes(), backlog.messages());
+        let is_open = connection.is_open();
         let was_choked = connection.choked;
         connection.choked = backlog.own_bytes() > OWN_BYTES_MAX;
         let resumes = was_choked && !connection.choked;
@@ -133,16 +139,21 @@ impl Worker {
         }
         if is_finished {
             self.finish(slot);
-        } else if bytes > self.core.config.backlog_bytes_max {
+        } else if is_open && bytes > self.core.config.backlog_bytes_max {
+            // One that is closing already grows no more, and its close frame must not be cut.
             self.cut(slot, CloseReason::TooSlow);
         }
         self.shed();
     }
 
-    /// Ends the connections with the largest backlogs while all backlogs together are too large.
-    fn shed(&mut self) {
+    /// Ends the connections with the largest backlogs while all backlogs together are too large
+    /// and this worker's are more than its share: while the sum is too large, some worker's are.
+    pub(super) fn shed(&mut self) {
         let max = self.core.config.backlog_total_bytes_max;
-        while self.core.metrics.backlog_total.load(Ordering::Relaxed) > max {
+        let share = max / self.core.metrics.workers.len() as u64;
+        while self.core.metrics.backlog_total.load(Ordering::Relaxed) > max
+            && self.core.counters().backlog_bytes.get() > share
+        {
             let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
             let largest =
                 open.filter_map(|(slot, held)| Some((held.backlog.as_ref()?.bytes(), slot))).max();

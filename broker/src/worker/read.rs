@@ -30,6 +30,11 @@ impl Worker {
         if connection.paused || connection.choked {
             return;
         }
+        if self.core.hub.is_blocked() {
+            // Whoever it is may publish into the full mailbox; nobody adds to it now.
+            self.pause(slot);
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         match connection.socket.read(&mut buffer) {
             Outcome::Moved(len) => {
@@ -65,12 +70,12 @@ impl Worker {
         loop {
             let Some(connection) = self.connections.get_mut(slot) else { return };
             if !matches!(connection.phase, Phase::Open) {
-                return;
+                break;
             }
             let (used, next) = self.core.handle_frame(slot as u32, connection, &mut bytes[at..]);
             at += used;
             match next {
-                Some(Next::Go) => {}
+                Some(Next::Go) => self.end_message(slot),
                 Some(Next::PeerClosed(code)) => self.handle_close(slot, code),
                 Some(Next::Disconnect(disconnect)) => self.close(slot, &disconnect),
                 None => break,
@@ -99,21 +104,45 @@ impl Worker {
             self.arm(slot);
         }
         if publisher_paused {
-            let connection = &mut self.connections[slot];
-            connection.paused = true;
-            self.paused.push((slot, connection.generation));
-            self.core.counters().read_pauses.add(1);
+            self.pause(slot);
         }
+    }
+
+    /// A message that is complete ends its deadline; the next one has its own.
+    fn end_message(&mut self, slot: usize) {
+        if let Some(connection) = self.connections.get_mut(slot)
+            && !connection.decoder.is_mid_message()
+        {
+            connection.mid_message = None;
+        }
+    }
+
+    /// Reads no more from a connection until the mailboxes that are full have room.
+    fn pause(&mut self, slot: usize) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.paused = true;
+        self.paused.push((slot, connection.generation));
+        self.core.counters().read_pauses.add(1);
     }
 
     fn handle_end(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         // A peer that has ended its side after its close frame may still read ours.
+        connection.ended = true;
         if matches!(connection.phase, Phase::Finishing) {
-            connection.ended = true;
-        } else {
-            self.remove(slot, CloseReason::Lost);
+            return;
         }
+        let has_backlog = connection.backlog.is_some();
+        if !has_backlog && !self.core.hub.has_pending(slot as u32) {
+            self.remove(slot, CloseReason::Lost);
+            return;
+        }
+        // Or what its last bytes asked for.
+        connection.phase = Phase::Finishing;
+        connection.since = self.now;
+        connection.reason.get_or_insert(CloseReason::Lost);
+        self.core.hub.unsubscribe_all(slot as u32);
+        self.arm(slot);
     }
 }
 
