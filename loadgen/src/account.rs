@@ -41,7 +41,8 @@ pub enum Arrival {
     Duplicate,
 }
 
-/// Sums over accounts. Every published message is in `delivered` or in `lost` of every subscriber.
+/// Sums over accounts. Every published message is in `delivered`, `lost` or `missed` of every
+/// subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Messages that should have come.
@@ -50,6 +51,8 @@ pub struct Totals {
     pub delivered: u64,
     /// Of these, how many never came.
     pub lost: u64,
+    /// Of these, how many were published while the subscriber was not connected.
+    pub missed: u64,
     /// Arrivals of a message that had come before.
     pub duplicated: u64,
     /// Messages that came after a later one of their publisher.
@@ -98,6 +101,19 @@ impl Account {
         totals.gap_notices += 1;
         let missing = to.checked_sub(from).map_or(0, |more| more.saturating_add(1));
         totals.gap_messages = totals.gap_messages.saturating_add(missing);
+    }
+
+    /// The subscriber is back, and the broker's seq stood at `broker_seq` when it subscribed again:
+    /// what was published since the last message that came was missed, not lost. Returns how much.
+    pub fn handle_rejoin(&mut self, broker_seq: u64) -> u64 {
+        let missed = broker_seq.saturating_sub(self.broker_last);
+        if missed > 0 {
+            self.broker_last = broker_seq;
+            self.last = self.last.saturating_add(missed);
+            let totals = &mut self.trouble().totals;
+            totals.missed = totals.missed.saturating_add(missed);
+        }
+        missed
     }
 
     /// The sums, given how many messages were published on the topic.
@@ -166,6 +182,7 @@ impl Totals {
         self.expected += other.expected;
         self.delivered += other.delivered;
         self.lost += other.lost;
+        self.missed = self.missed.saturating_add(other.missed);
         self.duplicated += other.duplicated;
         self.out_of_order += other.out_of_order;
         self.seq_breaks += other.seq_breaks;
@@ -173,17 +190,23 @@ impl Totals {
         self.gap_messages = self.gap_messages.saturating_add(other.gap_messages);
     }
 
-    /// Whether every expected message is either delivered or lost. Anything else means that
+    /// Whether every expected message is delivered, lost or missed. Anything else means that
     /// messages came that nobody published.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.expected == self.delivered + self.lost
+        Some(self.expected) == (self.delivered + self.lost).checked_add(self.missed)
     }
 
-    /// Whether everything came, once and in order, and the broker's own numbers agree.
+    /// Whether everything came, once and in order, but for what was missed while disconnected, and
+    /// the broker's own numbers agree.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        let whole = Self { expected: self.expected, delivered: self.expected, ..Self::default() };
+        let whole = Self {
+            expected: self.expected,
+            delivered: self.expected.saturating_sub(self.missed),
+            missed: self.missed,
+            ..Self::default()
+        };
         *self == whole
     }
 }
@@ -240,6 +263,30 @@ mod tests {
         let totals = account.close(6);
         assert_eq!((totals.seq_breaks, totals.gap_notices, totals.gap_messages), (1, 1, 3));
         assert_eq!((totals.delivered, totals.lost), (3, 3));
+    }
+
+    #[test]
+    fn what_was_published_while_disconnected_is_missed_and_what_is_absent_later_is_lost() {
+        let mut account = after(&[1, 2, 3]);
+        assert_eq!(account.handle_rejoin(7), 4);
+        assert_eq!(account.handle_message(8, 8), Arrival::InOrder);
+        assert!(account.close(8).is_clean());
+        account.handle_message(10, 10);
+        let totals = account.close(10);
+        assert_eq!((totals.delivered, totals.missed, totals.lost), (5, 4, 1));
+        assert!(totals.is_closed() && !totals.is_clean());
+        assert_eq!(account.handle_message(5, 11), Arrival::Duplicate);
+    }
+
+    #[test]
+    fn who_missed_nothing_goes_on_as_before_and_a_seq_beyond_all_that_was_sent_does_not_pass() {
+        let mut account = after(&[1, 2]);
+        assert_eq!(account.handle_rejoin(2), 0);
+        account.handle_message(3, 3);
+        assert!(account.close(3).is_clean());
+        account.handle_rejoin(u64::MAX);
+        let totals = account.close(3);
+        assert!(!totals.is_closed() && !totals.is_clean());
     }
 
     #[test]

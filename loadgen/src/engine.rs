@@ -2,6 +2,7 @@
 //! Knows connections, subscriptions, a schedule and phases; no scenario and no output. A scenario
 //! makes a [`Plan`], starts the engine, moves it through its phases and takes the ledgers.
 
+mod churn;
 mod client;
 mod ledger;
 mod publisher;
@@ -14,8 +15,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-pub use ledger::{Ledger, Tally};
-pub use schedule::{Due, Queue, Schedule};
+pub use churn::Churn;
+pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
+pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
 pub use sources::Sources;
 
@@ -24,6 +26,7 @@ pub(crate) use ledger::histogram;
 use shared::Shared;
 use worker::Worker;
 
+use crate::payload::Body;
 use crate::sys;
 use crate::target::Target;
 
@@ -35,10 +38,14 @@ pub const CONNECTING_MAX: usize = 128;
 /// How long one connection may take until it is ready: 10 seconds.
 pub const CONNECT_TIMEOUT_NS: u64 = 10_000_000_000;
 
+/// The most topics of one subscriber: what brokers let one connection subscribe to by default.
+pub const TOPICS_EACH_MAX: u32 = 1000;
+
 /// Everything that a run will do, decided before it starts.
 ///
-/// Subscriber i subscribes to topic i modulo the topics; topic t is published by publisher t
-/// modulo the publishers, so that every topic has exactly one and its order is defined.
+/// The subscribers take the topics in turn, [`topics_each`](Self::topics_each) at a time, and begin
+/// anew after the last; topic t is published by publisher t modulo the publishers, so that every
+/// topic has exactly one and its order is defined.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Where to.
@@ -49,23 +56,77 @@ pub struct Plan {
     pub run: u32,
     /// Connections that subscribe.
     pub subscribers: u32,
+    /// Topics that each subscriber subscribes to: no more than there are, at most
+    /// [`TOPICS_EACH_MAX`]. With 0, connections are opened and held, nothing else.
+    pub topics_each: u32,
     /// Connections that publish; at most as many as topics.
     pub publishers: u32,
     /// The names of the topics: valid, and free of characters that JSON would escape.
     pub topics: Vec<String>,
     /// What is published when.
     pub schedule: Schedule,
-    /// The size of every payload, at least what its stamp takes.
+    /// What a payload consists of.
+    pub body: Body,
+    /// The size of every payload, at least what its body takes.
     pub payload_bytes: usize,
     /// Threads, at least one.
     pub threads: usize,
+    /// Who leaves and comes back, and when.
+    pub churn: Option<Churn>,
 }
 
 impl Plan {
-    /// The topic that a subscriber subscribes to.
+    /// A run of these connections and messages under new topic names, with payloads as the
+    /// target's protocol has them. What else there is can be changed afterwards.
     #[must_use]
-    pub fn topic_of(&self, subscriber: u32) -> u32 {
-        subscriber % self.topics.len() as u32
+    pub fn new(
+        target: Target,
+        [subscribers, publishers, topics]: [u32; 3],
+        schedule: Schedule,
+        payload_bytes: usize,
+        threads: usize,
+    ) -> Self {
+        let run = fastrand::u32(..);
+        let connections = u64::from(subscribers) + u64::from(publishers);
+        Self {
+            sources: Sources::new(target.address, connections, sys::ports_per_source()),
+            body: Body::Padded(target.protocol.shape()),
+            target,
+            run,
+            subscribers,
+            topics_each: 1,
+            publishers,
+            topics: (0..topics).map(|topic| format!("loadgen/{run:08x}/{topic}")).collect(),
+            schedule,
+            payload_bytes,
+            threads,
+            churn: None,
+        }
+    }
+
+    /// The topics that a subscriber subscribes to, in the order of its accounts.
+    pub fn topics_of(&self, subscriber: u32) -> impl Iterator<Item = u32> + use<> {
+        let (first, topics) = (self.first_topic_of(subscriber), self.topics.len() as u32);
+        (0..self.topics_each).map(move |place| (first + place) % topics)
+    }
+
+    /// Which of a subscriber's topics this is, from 0; none if it is not among them.
+    #[must_use]
+    pub fn place_of(&self, subscriber: u32, topic: u32) -> Option<u32> {
+        let topics = self.topics.len() as u32;
+        let place = (topic + topics).checked_sub(self.first_topic_of(subscriber))? % topics;
+        (place < self.topics_each).then_some(place)
+    }
+
+    fn first_topic_of(&self, subscriber: u32) -> u32 {
+        let subscriptions_before = u64::from(subscriber) * u64::from(self.topics_each);
+        (subscriptions_before % self.topics.len().max(1) as u64) as u32
+    }
+
+    /// Whether connections are only opened and held.
+    #[must_use]
+    pub fn is_holding(&self) -> bool {
+        self.topics_each == 0
     }
 
     /// The publisher of a topic.
@@ -77,8 +138,9 @@ impl Plan {
     /// How many subscribe to a topic.
     #[must_use]
     pub fn subscribers_of(&self, topic: u32) -> u64 {
-        let (subscribers, topics) = (u64::from(self.subscribers), self.topics.len() as u64);
-        (subscribers + topics - 1 - u64::from(topic)) / topics
+        let subscriptions = u64::from(self.subscribers) * u64::from(self.topics_each);
+        let topics = self.topics.len() as u64;
+        (subscriptions + topics - 1 - u64::from(topic)) / topics
     }
 
     /// All connections.
@@ -130,6 +192,13 @@ impl Engine {
         self.begun_ns
     }
 
+    /// When message 0 is due, on the clock of [`now_ns`](crate::sys::now_ns); 0 while that is not
+    /// decided.
+    #[must_use]
+    pub fn start_ns(&self) -> u64 {
+        self.shared.start_ns()
+    }
+
     /// What is reached by now.
     #[must_use]
     pub fn progress(&self) -> Progress {
@@ -173,26 +242,26 @@ mod tests {
     use crate::target::Protocol;
 
     #[test]
-    fn every_connection_belongs_to_one_worker_and_every_subscriber_to_one_topic() {
+    fn every_connection_belongs_to_one_worker_and_every_subscriber_has_its_topics() {
         let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
-        let plan = Plan {
-            sources: Sources::new(target.address, 14, 100),
-            target,
-            run: 1,
-            subscribers: 11,
-            publishers: 3,
-            topics: (0..4).map(|topic| format!("t/{topic}")).collect(),
-            schedule: Schedule::new(1.0, 0.0, 1.0, 4),
-            payload_bytes: 64,
-            threads: 2,
-        };
+        let mut plan = Plan::new(target, [11, 3, 4], Schedule::new(1.0, 0.0, 1.0, 4), 64, 2);
         let mut all: Vec<_> = (0..2).flat_map(|worker| plan.subscribers_on(worker)).collect();
         all.sort_unstable();
         assert!(all.into_iter().eq(0..11));
         assert_eq!((plan.publishers_on(0).count(), plan.publishers_on(1).count()), (2, 1));
-        for topic in 0..4 {
-            let count = (0..11).filter(|&subscriber| plan.topic_of(subscriber) == topic).count();
-            assert_eq!(plan.subscribers_of(topic), count as u64);
+        for topics_each in [1, 3, 4] {
+            plan.topics_each = topics_each;
+            for topic in 0..4 {
+                let places: Vec<_> = (0..11).filter_map(|who| plan.place_of(who, topic)).collect();
+                assert_eq!(plan.subscribers_of(topic), places.len() as u64);
+            }
+            for subscriber in 0..11 {
+                let topics: Vec<_> = plan.topics_of(subscriber).collect();
+                for (place, &topic) in (0..).zip(&topics) {
+                    assert_eq!(plan.place_of(subscriber, topic), Some(place));
+                }
+                assert_eq!(topics.len(), topics_each as usize);
+            }
         }
         assert_eq!((plan.publisher_of(3), plan.connections()), (0, 14));
     }

@@ -1,11 +1,19 @@
 //! The command line: every flag with its default, its unit and its limit, and the help that
 //! teaches. Decides nothing and opens nothing; read by `main`, handed to the scenarios.
 
+mod groups;
+mod scenarios;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::target::Protocol;
+use crate::compare::Compare;
+
+pub use groups::{Conduct, Timing};
+pub use scenarios::{ChurnFlags, Connect, Notify, Ticker};
+
+use groups::{check_publishers, check_size};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +25,12 @@ Examples:
 
   A hundred topics fed by ten publishers, 4 KB each, in the binary protocol:
       loadgen fanout --topics 100 --publishers 10 --size 4096 --protocol bin
+
+  With a page of plots, the broker's processor time and memory in it:
+      loadgen fanout --html report.html --target-pid $(pgrep -x broker)
+
+  As a gate: 1 as the exit code if a demand is missed:
+      loadgen fanout --threshold 'p99<20ms' --threshold 'rate>=99%'
 
   As a test in a script: only the verdict is printed, the exit code tells:
       loadgen fanout --quiet --url ws://10.0.0.5:8080/ws || echo \"broken: $?\"
@@ -30,8 +44,10 @@ How it measures:
 
 Exit codes:
   0    everything arrived, once and in order
+  1    a --threshold was missed
   2    the command line is wrong
   3    the target cannot be reached, or too few connections were made
+  4    the measurement is invalid: the load generator or its machine was too slow to time anything
   5    delivery is broken: lost, duplicated or out of order
   130  interrupted; the report covers what was sent until then";
 
@@ -41,7 +57,8 @@ Exit codes:
     name = "loadgen",
     version,
     about = "Opens very many WebSockets and proves what was delivered",
-    after_help = "`loadgen fanout --help` shows its flags, with examples."
+    after_help = "`loadgen list` names the scenarios; `loadgen fanout --help` shows the flags of \
+                  one, with examples."
 )]
 pub struct Options {
     /// What to do.
@@ -49,20 +66,44 @@ pub struct Options {
     pub command: Command,
 }
 
-/// One subcommand per scenario.
+/// One subcommand per scenario, and those about results and the machine.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// As fanout, while a share of the subscribers leaves and comes back all the time.
+    Churn(ChurnFlags),
+    /// Connections that are opened and held: how fast that goes, and what they cost.
+    Connect(Connect),
     /// Few topics, many subscribers: every message goes to every subscriber of its topic.
     Fanout(Fanout),
+    /// Very many topics with one subscriber each, and few messages for any of them.
+    Notify(Notify),
+    /// A market: symbols of which few are updated often, and clients that watch some.
+    Ticker(Ticker),
+    /// Names the scenarios, one a line.
+    List,
+    /// Prints the file behind a scenario, to begin one's own with.
+    Show {
+        /// As `loadgen list` names it.
+        name: String,
+    },
+    /// Runs a scenario from a file; flags after its name win over it.
+    Run {
+        /// TOML; its keys are the flags of its scenario.
+        file: PathBuf,
+        /// Flags of the scenario.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        flags: Vec<String>,
+    },
+    /// Results of earlier runs side by side, as text and as a page.
+    Compare(Compare),
+    /// Whether this machine is fit to measure with, and what to do where it is not.
+    Doctor,
 }
 
 /// The flags of `loadgen fanout`.
 #[derive(Clone, Debug, Args)]
-#[command(after_long_help = EXAMPLES)]
+#[command(args_override_self = true, after_long_help = EXAMPLES)]
 pub struct Fanout {
-    /// Where the broker listens.
-    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
-    pub url: String,
     /// Connections that subscribe; number i subscribes to topic i modulo the topics.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub subscribers: u32,
@@ -78,27 +119,12 @@ pub struct Fanout {
     /// Bytes of a payload: at least 64 in JSON, 28 in binary.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=64 << 20))]
     pub size: u32,
-    /// How long to measure.
-    #[arg(long, default_value_t = 10.0, value_parser = positive)]
-    pub seconds: f64,
-    /// How long to publish before measuring, in seconds: accounted for, but not timed.
-    #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
-    pub warmup: f64,
-    /// After the last send, how long to wait for missing messages while none arrives, in seconds.
-    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
-    pub drain: f64,
-    /// Threads that share the connections [default: one per core]
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub threads: Option<u32>,
-    /// What is spoken.
-    #[arg(long, value_enum, default_value_t = Protocol::Json)]
-    pub protocol: Protocol,
-    /// Write the result to this file as JSON too.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Print the verdict and nothing else.
-    #[arg(long)]
-    pub quiet: bool,
+    /// How long what takes.
+    #[command(flatten)]
+    pub timing: Timing,
+    /// What every scenario has.
+    #[command(flatten)]
+    pub conduct: Conduct,
 }
 
 impl Fanout {
@@ -108,28 +134,8 @@ impl Fanout {
     ///
     /// A sentence for the user.
     pub fn check(&self) -> Result<(), String> {
-        if self.publishers > self.topics {
-            return Err(format!(
-                "--publishers {} needs as many --topics: each topic has one publisher, so that \
-                 its order is defined",
-                self.publishers
-            ));
-        }
-        let size_min = self.protocol.shape().payload_bytes_min();
-        if (self.size as usize) < size_min {
-            return Err(format!(
-                "--size {} is too small: the stamp in a payload takes {size_min} bytes",
-                self.size
-            ));
-        }
-        Ok(())
-    }
-
-    /// The number of threads: as asked, else one per core.
-    #[must_use]
-    pub fn thread_count(&self) -> usize {
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.threads.map_or_else(cores, |threads| threads as usize)
+        check_publishers(self.publishers, self.topics, "--topics")?;
+        check_size(self.size, self.conduct.protocol.shape().payload_bytes_min())
     }
 }
 
@@ -155,8 +161,10 @@ mod tests {
 
     fn fanout(arguments: &[&str]) -> Result<Fanout, clap::Error> {
         let all = ["loadgen", "fanout"].iter().chain(arguments);
-        let Command::Fanout(fanout) = Options::try_parse_from(all)?.command;
-        Ok(fanout)
+        match Options::try_parse_from(all)?.command {
+            Command::Fanout(fanout) => Ok(fanout),
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]
@@ -165,7 +173,7 @@ mod tests {
         let options = fanout(&[]).unwrap();
         assert_eq!((options.subscribers, options.topics, options.publishers), (1000, 1, 1));
         assert_eq!(options.check(), Ok(()));
-        assert!(options.thread_count() >= 1);
+        assert!(options.conduct.thread_count() >= 1);
     }
 
     #[test]

@@ -1,17 +1,33 @@
 //! The result of a run: what was asked, what was reached, the accounts, the times, and the verdict
 //! with its exit code. Made from the workers' ledgers once they are done; counts nothing itself.
-//! `report::text` shows it to people, `report::json` to programs.
+//! `report::text` and `report::page` show it to people, `report::json` and `report::csv` to
+//! programs.
 
+mod csv;
 mod json;
+mod outputs;
+mod page;
+mod rows;
 mod text;
+
+use std::collections::BTreeMap;
+use std::mem;
 
 use hdrhistogram::Histogram;
 
+pub use csv::{COLUMNS, to_csv};
 pub use json::to_json;
-pub use text::{grouped, summary, verdict};
+pub use outputs::{Files, Outputs};
+pub use page::page;
+pub use rows::{Row, rows};
+pub use text::{complaints, grouped, summary, verdict};
 
 use crate::account::Totals;
-use crate::engine::{Ledger, Plan, Tally, histogram};
+use crate::engine::{Hiccups, Ledger, Plan, Tally, histogram};
+use crate::seconds::{self, Seconds};
+use crate::threshold::{Checked, Threshold};
+use crate::verdict::{Evidence, Lateness, Trust, Verdict};
+use crate::watch::Watched;
 
 /// A quantile is printed only if at least so many samples lie beyond it.
 pub const SAMPLES_BEYOND_MIN: u64 = 10;
@@ -81,16 +97,39 @@ pub struct Report {
     pub closed_cleanly: u64,
     /// Pings answered.
     pub pings: u64,
+    /// Times that a connection was closed on purpose during the run, to come back later.
+    pub left: u64,
+    /// Times that one was subscribed again.
+    pub rejoined: u64,
     /// From the intended send to the arrival, in nanoseconds.
     pub latency: Histogram<u64>,
     /// From the intended to the actual send, in nanoseconds.
     pub lag: Histogram<u64>,
     /// The processor time of the busiest thread while measuring, as a share of the time passed.
     pub busiest_share: f64,
+    /// Sleeps that ended late while measuring, of all threads.
+    pub hiccups: Hiccups,
+    /// Latencies by second, counted from the begin of measuring.
+    pub seconds: BTreeMap<i64, Histogram<u64>>,
+    /// What was seen from outside; to be set after [`new`](Self::new).
+    pub watched: Watched,
+    /// What was demanded; to be set after [`new`](Self::new).
+    pub thresholds: Vec<Threshold>,
+    /// An invalid measurement does not set the exit code; to be set after [`new`](Self::new).
+    pub allows_invalid: bool,
+    /// How much the load generator's own memory grew per connection; to be set after
+    /// [`new`](Self::new).
+    pub own_rss_bytes_per_connection: Option<u64>,
 }
 
+/// Exit code of a run that missed a threshold.
+const MISSED: u8 = 1;
+
+/// Exit code of a run whose measurement is invalid.
+const INVALID: u8 = 4;
+
 impl Outcome {
-    /// The exit code of the process.
+    /// The exit code that goes with it.
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -128,17 +167,54 @@ impl Report {
             refusals: Tally::default(),
             closed_cleanly: 0,
             pings: 0,
+            left: 0,
+            rejoined: 0,
             latency: histogram(),
             lag: histogram(),
             busiest_share: 0.0,
+            hiccups: Hiccups::default(),
+            seconds: BTreeMap::new(),
+            watched: Watched::default(),
+            thresholds: Vec::new(),
+            allows_invalid: false,
+            own_rss_bytes_per_connection: None,
             plan,
         };
         report.close_accounts(&ledgers);
         report.rate(&ledgers);
-        for ledger in ledgers {
+        let mut by_second = Vec::new();
+        for mut ledger in ledgers {
+            by_second.push(mem::replace(&mut ledger.seconds, Seconds::new(0)));
             report.add(ledger);
         }
+        report.seconds = seconds::merge(by_second);
         report
+    }
+
+    /// The exit code of the process. Delivery counts first, then whether the measurement can be
+    /// trusted, then what was demanded of it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.outcome() {
+            Outcome::Delivered if self.trust() == Trust::Invalid && !self.allows_invalid => INVALID,
+            Outcome::Delivered if self.checks().iter().any(|check| !check.is_met) => MISSED,
+            outcome => outcome.exit_code(),
+        }
+    }
+
+    /// Whether the measurement can be trusted; none if nothing was measured.
+    #[must_use]
+    pub fn judgement(&self) -> Option<Verdict> {
+        (self.course.start_ns != 0).then(|| Verdict::on(&self.evidence()))
+    }
+
+    /// Every demand with what became of it; none if nothing was measured.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Checked> {
+        match self.course.start_ns {
+            0 => Vec::new(),
+            _ => self.thresholds.iter().map(|threshold| threshold.check(self)).collect(),
+        }
     }
 
     /// How it came out. What is worst counts, but an interrupted run proves nothing either way.
@@ -154,7 +230,8 @@ impl Report {
             && self.unsent() == 0
             && self.strange == 0
             && self.closes.sum() == 0
-            && self.refusals.sum() == 0;
+            && self.refusals.sum() == 0
+            && self.failures.sum() == 0;
         if is_whole { Outcome::Delivered } else { Outcome::Broken }
     }
 
@@ -164,10 +241,52 @@ impl Report {
         self.plan.schedule.messages() - self.sent
     }
 
+    /// Messages a second that the schedule holds after the warm-up; 0 if it holds none.
+    #[must_use]
+    pub fn planned_rate(&self) -> f64 {
+        let schedule = &self.plan.schedule;
+        let messages = schedule.messages() - schedule.warmup_messages();
+        let measured_ns = schedule.duration_ns() - schedule.measured_after_ns();
+        messages as f64 * 1e9 / measured_ns.max(1) as f64
+    }
+
     /// Connections made a second.
     #[must_use]
     pub fn connect_rate(&self) -> f64 {
         self.course.ready as f64 * 1e9 / self.connecting_ns.max(1) as f64
+    }
+
+    fn trust(&self) -> Trust {
+        self.judgement().map_or(Trust::Valid, |verdict| verdict.trust)
+    }
+
+    fn evidence(&self) -> Evidence {
+        let schedule = &self.plan.schedule;
+        let measured_ns = schedule.duration_ns() - schedule.measured_after_ns();
+        let threads_ns = measured_ns.max(1) as f64 * self.plan.threads as f64;
+        Evidence {
+            busiest_share: self.busiest_share,
+            rate_share: self.rate_share(),
+            lateness: self.lateness(),
+            hiccups: self.hiccups,
+            hiccup_share: self.hiccups.sum_ns as f64 / threads_ns,
+            stolen_share: self.watched.stolen_share(),
+        }
+    }
+
+    /// The achieved rate as a share of what the schedule holds: arrivals drawn at random are not
+    /// quite as many as asked for.
+    fn rate_share(&self) -> f64 {
+        let planned = self.planned_rate();
+        if planned > 0.0 { self.achieved_rate / planned } else { 1.0 }
+    }
+
+    fn lateness(&self) -> Option<Lateness> {
+        QUANTILES[..3].iter().rev().find_map(|&(name, quantile)| {
+            let lag_ns = quantile_ns(&self.lag, quantile)?;
+            let latency_ns = quantile_ns(&self.latency, quantile)?;
+            Some(Lateness { quantile: name, lag_ns, latency_ns })
+        })
     }
 
     fn close_accounts(&mut self, ledgers: &[Ledger]) {
@@ -209,7 +328,10 @@ impl Report {
         self.strange += ledger.strange;
         self.closed_cleanly += ledger.closed_cleanly;
         self.pings += ledger.pings;
+        self.left += ledger.left;
+        self.rejoined += ledger.rejoined;
         self.busiest_share = self.busiest_share.max(ledger.cpu_share);
+        self.hiccups.add(&ledger.hiccups);
         self.failures.merge(ledger.failures);
         self.closes.merge(ledger.closes);
         self.refusals.merge(ledger.refusals);
@@ -230,28 +352,20 @@ pub fn quantile_ns(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::engine::{Schedule, Sources};
+    use crate::engine::Schedule;
     use crate::target::{Protocol, Target};
 
     /// The report of a run in which `subscribers` got every one of 10 messages, or lost some.
     pub(crate) fn report(subscribers: u32, lost: u64) -> Report {
         let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
-        let plan = Plan {
-            sources: Sources::new(target.address, 1, 1),
-            target,
-            run: 1,
-            subscribers,
-            publishers: 1,
-            topics: vec!["t".into()],
-            schedule: Schedule::new(10.0, 0.0, 1.0, 1),
-            payload_bytes: 64,
-            threads: 1,
-        };
+        let schedule = Schedule::new(10.0, 0.0, 1.0, 1);
+        let plan = Plan::new(target, [subscribers, 1, 1], schedule, 64, 1);
         let course = Course { ready: 1, begun_ns: 1, start_ns: 1, is_interrupted: false };
         let mut report = Report::new("fanout", "ws://127.0.0.1:1/", plan, course, Vec::new());
         let expected = u64::from(subscribers) * 10;
         report.totals = Totals { expected, delivered: expected - lost, lost, ..Totals::default() };
         report.sent = 10;
+        report.achieved_rate = 10.0;
         report
     }
 
@@ -282,6 +396,31 @@ pub(crate) mod tests {
             damage(&mut report);
             assert_eq!(report.outcome(), Outcome::Broken);
         }
+    }
+
+    #[test]
+    fn delivery_goes_before_trust_and_trust_before_thresholds() {
+        let mut report = report(3, 0);
+        report.thresholds = vec!["lost=1".parse().unwrap()];
+        assert_eq!(report.exit_code(), 1);
+        report.busiest_share = 1.0;
+        assert_eq!(report.exit_code(), 4);
+        report.allows_invalid = true;
+        assert_eq!(report.exit_code(), 1);
+        report.thresholds = vec!["lost=0".parse().unwrap()];
+        assert_eq!(report.exit_code(), 0);
+        report.allows_invalid = false;
+        report.strange = 1;
+        assert_eq!(report.exit_code(), 5);
+    }
+
+    #[test]
+    fn lateness_is_judged_at_the_highest_quantile_that_both_counts_support() {
+        let mut report = report(3, 0);
+        report.latency.record_n(8_000_000, 5000).unwrap();
+        report.lag.record_n(2_000_000, 150).unwrap();
+        assert_eq!(report.lateness().unwrap().quantile, "p90");
+        assert!(report.judgement().unwrap().line().starts_with("SUSPECT: at p90 messages were"));
     }
 
     #[test]

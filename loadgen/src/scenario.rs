@@ -1,12 +1,18 @@
-//! One file per subcommand, and what they have in common: the way through the phases and the
-//! output. A scenario makes a plan from its flags; the engine does the work. Called by `main`.
+//! One file per scenario, and what they have in common: the run, its phases and the output. A
+//! scenario makes a plan from its flags; the engine does the work. Called by `main`.
 
+mod churn;
+mod connect;
 mod fanout;
+mod notify;
 mod phases;
+mod run;
+mod ticker;
 
 use std::io::{self, Write as _};
 
 use crate::options::{Command, Options};
+use crate::{compare, doctor, library};
 
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
@@ -22,8 +28,33 @@ const UNREACHABLE: u8 = 3;
 /// written. Everything about the target is in the exit code.
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     match &options.command {
+        Command::Churn(options) => churn::run(options),
+        Command::Connect(options) => connect::run(options),
         Command::Fanout(options) => fanout::run(options),
+        Command::Notify(options) => notify::run(options),
+        Command::Ticker(options) => ticker::run(options),
+        Command::List => Ok(print(&library::list())),
+        Command::Show { name } => match library::show(name) {
+            Ok(text) => Ok(print(text)),
+            Err(why) => Ok(refuse(&why)),
+        },
+        Command::Run { file, flags } => match library::load(file, flags) {
+            Ok(options) => run(&options),
+            Err(error) => Ok(refuse(&error.to_string())),
+        },
+        Command::Compare(options) => Ok(compare::run(options)),
+        Command::Doctor => Ok(doctor::run()),
     }
+}
+
+fn print(text: &str) -> u8 {
+    Console { is_quiet: false }.summary(text);
+    0
+}
+
+fn refuse(why: &str) -> u8 {
+    Console { is_quiet: true }.complain(why);
+    USAGE
 }
 
 /// Where a run's lines go: results to the standard output, progress and complaints to the standard
@@ -45,6 +76,13 @@ impl Console {
     /// Why it can't be done.
     fn complain(self, line: &str) {
         let _ = writeln!(io::stderr().lock(), "loadgen: {line}");
+    }
+
+    /// What decided the exit code, for those who do not get the summary.
+    fn decided_by(self, lines: &[String]) {
+        if self.is_quiet {
+            lines.iter().for_each(|line| self.verdict(line));
+        }
     }
 
     /// The lines above the verdict.

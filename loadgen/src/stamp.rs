@@ -57,19 +57,14 @@ impl Shape {
     /// Appends a payload of `payload_bytes`, or of the smallest size if that is more.
     pub fn write(self, stamp: &Stamp, payload_bytes: usize, out: &mut Vec<u8>) {
         let padding = payload_bytes.saturating_sub(self.payload_bytes_min());
-        let raw = stamp.to_bytes();
         match self {
             Self::Json => {
-                out.extend_from_slice(JSON_BEFORE);
-                for byte in raw {
-                    out.push(DIGITS[usize::from(byte >> 4)]);
-                    out.push(DIGITS[usize::from(byte & 15)]);
-                }
+                stamp.write_json(out);
                 out.resize(out.len() + padding, PADDING);
                 out.extend_from_slice(JSON_AFTER);
             }
             Self::Raw => {
-                out.extend_from_slice(&raw);
+                out.extend_from_slice(&stamp.to_bytes());
                 out.resize(out.len() + padding, PADDING);
             }
         }
@@ -81,9 +76,8 @@ impl Shape {
     pub fn read(self, payload: &[u8]) -> Option<Stamp> {
         match self {
             Self::Json => {
-                let rest = payload.strip_prefix(JSON_BEFORE)?.strip_suffix(JSON_AFTER)?;
-                let (digits, padding) = rest.split_first_chunk()?;
-                is_padding(padding).then(|| unhex(digits))?.map(|raw| Stamp::from_bytes(&raw))
+                let (stamp, rest) = Stamp::split_json(payload)?;
+                is_padding(rest.strip_suffix(JSON_AFTER)?).then_some(stamp)
             }
             Self::Raw => {
                 let (raw, padding) = payload.split_first_chunk()?;
@@ -94,6 +88,21 @@ impl Shape {
 }
 
 impl Stamp {
+    /// Appends the begin of a JSON object whose first member is the stamp, up to its last digit.
+    pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(JSON_BEFORE);
+        for byte in self.to_bytes() {
+            out.push(DIGITS[usize::from(byte >> 4)]);
+            out.push(DIGITS[usize::from(byte & 15)]);
+        }
+    }
+
+    /// The stamp in the first member of a JSON object, and what follows its last digit.
+    pub(crate) fn split_json(payload: &[u8]) -> Option<(Self, &[u8])> {
+        let (digits, rest) = payload.strip_prefix(JSON_BEFORE)?.split_first_chunk()?;
+        Some((Self::from_bytes(&unhex(digits)?), rest))
+    }
+
     fn to_bytes(self) -> [u8; RAW_BYTES] {
         let mut raw = [0; RAW_BYTES];
         raw[0..4].copy_from_slice(&self.run.to_be_bytes());

@@ -28,6 +28,12 @@ pub fn thread_cpu_ns() -> u64 {
     nanos(clock_gettime(ClockId::ThreadCPUTime))
 }
 
+/// Nanoseconds of processor time that this process has used, all threads together.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    nanos(clock_gettime(ClockId::ProcessCPUTime))
+}
+
 /// Raises the soft limit of open files to the hard one and returns what holds then; `u64::MAX`
 /// where there is no limit. A refusal leaves the soft limit as it was.
 #[must_use]

@@ -64,6 +64,8 @@ pub enum Incoming<'a> {
     Accepted {
         /// As it was given to the command.
         id: u64,
+        /// After a subscribe, the seq of the topic's last message, if the server tells.
+        position: Option<u64>,
     },
     /// A command failed; with an id or, where success was not to be answered, without.
     Refused {

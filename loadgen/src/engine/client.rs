@@ -25,14 +25,11 @@ const MESSAGE_BYTES_MAX: u32 = 128 << 20;
 /// Reads in a row from one socket; after these the others have their turn.
 const READS_MAX: usize = 4;
 
-/// The id of the one command that is answered.
-const SUBSCRIBE_ID: u64 = 1;
-
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Duty {
-    /// Subscribes to a topic; `account` is its index in the worker's ledger.
-    Subscribe { topic: u32, account: u32 },
+    /// Subscribes; the first of its accounts in the worker's ledger is `account`, one per topic.
+    Subscribe { subscriber: u32, account: u32 },
     /// Only publishes.
     Publish,
 }
@@ -50,8 +47,10 @@ pub(super) struct Client {
 enum Stage {
     Connecting,
     Upgrading(Box<Upgrading>),
-    /// The subscribe is sent, its answer is not here.
-    Subscribing,
+    /// The subscribes are sent, `left` of them are not answered yet.
+    Subscribing {
+        left: u32,
+    },
     Ready,
     /// Our close frame is sent; `is_answered` once the peer's is here.
     Closing {
@@ -102,6 +101,11 @@ impl Client {
     pub(super) fn new(duty: Duty) -> Self {
         let decoder = Decoder::new(Role::Client, MESSAGE_BYTES_MAX);
         Self { socket: None, duty, stage: Stage::Connecting, decoder, unsent: None }
+    }
+
+    /// Forgets the connection that was, so that another can be made.
+    pub(super) fn reset(&mut self) {
+        *self = Self::new(self.duty);
     }
 
     /// The connection is under way on this socket.
@@ -242,17 +246,25 @@ impl Client {
     }
 
     fn handle_upgraded(&mut self, plan: &Plan) -> io::Result<()> {
-        let Duty::Subscribe { topic, .. } = self.duty else {
+        let Duty::Subscribe { subscriber, .. } = self.duty else {
             self.stage = Stage::Ready;
             return Ok(());
         };
-        self.stage = Stage::Subscribing;
-        let filter = Filter::new(&plan.topics[topic as usize]).map_err(io::Error::other)?;
+        if plan.topics_each == 0 {
+            self.stage = Stage::Ready;
+            return Ok(());
+        }
+        self.stage = Stage::Subscribing { left: plan.topics_each };
         let protocol = plan.target.protocol;
-        let (mut command, mut frame) = (Vec::new(), Vec::new());
-        protocol.subscribe(&mut command, SUBSCRIBE_ID, filter);
-        encode_masked_frame(&mut frame, protocol.opcode(), &command, mask_key());
-        self.send(&frame)
+        let (mut command, mut frames) = (Vec::new(), Vec::new());
+        // The answer to the subscribe of the nth topic has the id n, from 1.
+        for (id, topic) in (1..).zip(plan.topics_of(subscriber)) {
+            let filter = Filter::new(&plan.topics[topic as usize]).map_err(io::Error::other)?;
+            command.clear();
+            protocol.subscribe(&mut command, id, filter);
+            encode_masked_frame(&mut frames, protocol.opcode(), &command, mask_key());
+        }
+        self.send(&frames)
     }
 
     fn decode(&mut self, bytes: &mut [u8], now_ns: u64, desk: &mut Desk<'_>) -> Result<(), String> {

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::Plan;
 use crate::account::{Account, Arrival};
+use crate::seconds::Seconds;
 use crate::stamp::Stamp;
 
 /// The longest time a histogram tells apart: one hour. Anything longer counts as that.
@@ -14,6 +15,9 @@ const NANOS_MAX: u64 = 3_600_000_000_000;
 
 /// Three significant digits: every value is known to 0.1 per cent.
 const DIGITS: u8 = 3;
+
+/// Waking so much later than the timer is a hiccup: 10 ms.
+pub const HICCUP_NS: u64 = 10_000_000;
 
 /// The most different texts a tally holds; further ones are counted together.
 const KINDS_MAX: usize = 32;
@@ -50,9 +54,28 @@ pub struct Ledger {
     pub closed_cleanly: u64,
     /// Pings answered.
     pub pings: u64,
+    /// Connections closed on purpose during the run, to come back later.
+    pub left: u64,
+    /// Of these, how many are subscribed again.
+    pub rejoined: u64,
     /// The worker's processor time while measuring, as a share of the time that passed.
     pub cpu_share: f64,
+    /// Latencies by second, the warm-up's included, counted from the begin of measuring.
+    pub seconds: Seconds,
+    /// Sleeps that ended late while measuring.
+    pub hiccups: Hiccups,
     pub(super) progress: super::Progress,
+}
+
+/// Sleeps from which the system woke a thread too late, because somebody else had its core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hiccups {
+    /// How many there were.
+    pub count: u64,
+    /// How late they were together.
+    pub sum_ns: u64,
+    /// How late the longest was.
+    pub longest_ns: u64,
 }
 
 /// Counts by text.
@@ -77,7 +100,11 @@ impl Ledger {
             refusals: Tally::default(),
             closed_cleanly: 0,
             pings: 0,
+            left: 0,
+            rejoined: 0,
             cpu_share: 0.0,
+            seconds: Seconds::new(0),
+            hiccups: Hiccups::default(),
             progress: super::Progress::default(),
         }
     }
@@ -97,9 +124,16 @@ impl Ledger {
         }
         self.progress.delivered += 1;
         self.last_arrival_ns = now_ns;
+        self.seconds.record(now_ns, now_ns.saturating_sub(stamp.intended_ns));
         if stamp.intended_ns >= measured_from_ns {
             self.latency.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
         }
+    }
+
+    /// The subscriber with account `index` is back, where the broker's seq stood at `position`.
+    pub(super) fn handle_rejoin(&mut self, index: u32, position: u64) {
+        let missed = self.accounts[index as usize].1.handle_rejoin(position);
+        self.progress.missed = self.progress.missed.saturating_add(missed);
     }
 
     /// A message of `topic` was handed to the socket, `lag_ns` after it was due; it is to reach
@@ -118,6 +152,24 @@ impl Ledger {
             self.sent_measured += 1;
             self.lag.saturating_record(lag_ns);
         }
+    }
+}
+
+impl Hiccups {
+    /// A sleep ended `late_ns` after its timer; within [`HICCUP_NS`] that is no hiccup.
+    pub fn handle_wake(&mut self, late_ns: u64) {
+        if late_ns >= HICCUP_NS {
+            self.count += 1;
+            self.sum_ns += late_ns;
+            self.longest_ns = self.longest_ns.max(late_ns);
+        }
+    }
+
+    /// Adds those of another thread.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum_ns += other.sum_ns;
+        self.longest_ns = self.longest_ns.max(other.longest_ns);
     }
 }
 
@@ -167,6 +219,18 @@ pub(crate) fn histogram() -> Histogram<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_late_wake_is_a_hiccup() {
+        let mut hiccups = Hiccups::default();
+        for late_ns in [0, HICCUP_NS - 1, HICCUP_NS, 3 * HICCUP_NS] {
+            hiccups.handle_wake(late_ns);
+        }
+        let seen = Hiccups { count: 2, sum_ns: 4 * HICCUP_NS, longest_ns: 3 * HICCUP_NS };
+        assert_eq!(hiccups, seen);
+        hiccups.add(&Hiccups { count: 1, sum_ns: HICCUP_NS, longest_ns: HICCUP_NS });
+        assert_eq!((hiccups.count, hiccups.longest_ns), (3, 3 * HICCUP_NS));
+    }
 
     #[test]
     fn a_tally_counts_every_text_up_to_its_limit_and_the_rest_together() {

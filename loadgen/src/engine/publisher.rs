@@ -11,6 +11,7 @@ use broker_proto::ws::encode_masked_frame;
 use super::client::{Client, mask_key};
 use super::schedule::{Due, Queue};
 use super::{Ledger, Plan};
+use crate::payload::{Body, Market};
 use crate::stamp::Stamp;
 use crate::sys;
 
@@ -30,6 +31,7 @@ pub(super) struct Publishers {
     /// Who has to send next, and when.
     next: BinaryHeap<Reverse<(u64, usize)>>,
     start_ns: u64,
+    market: Market,
     payload: Vec<u8>,
     command: Vec<u8>,
     frames: Vec<u8>,
@@ -44,8 +46,9 @@ struct Publisher {
 
 impl Publishers {
     /// One more publisher, whose connection is `client`.
-    pub(super) fn add(&mut self, number: u32, publishers: u32, client: usize) {
-        self.all.push(Publisher { number, client, queue: Queue::new(number, publishers) });
+    pub(super) fn add(&mut self, plan: &Plan, number: u32, client: usize) {
+        let queue = Queue::new(number, plan.publishers, &plan.schedule);
+        self.all.push(Publisher { number, client, queue });
     }
 
     /// Message 0 of the run is due at `start_ns`.
@@ -136,7 +139,10 @@ impl Publishers {
         let topic =
             Topic::new(&plan.topics[due.topic as usize]).expect("the plan's topics are valid");
         self.payload.clear();
-        protocol.shape().write(&stamp, plan.payload_bytes, &mut self.payload);
+        match plan.body {
+            Body::Padded(shape) => shape.write(&stamp, plan.payload_bytes, &mut self.payload),
+            Body::Quote => self.market.write(&stamp, plan.payload_bytes, &mut self.payload),
+        }
         self.command.clear();
         protocol.publish(&mut self.command, topic, &self.payload);
         encode_masked_frame(&mut self.frames, protocol.opcode(), &self.command, mask_key());

@@ -1,8 +1,16 @@
-//! When which message is due: a constant rate, fixed before the run, whatever the server does
-//! (open loop). Pure arithmetic; read by the publishers of all workers alike.
+//! When which message is due, fixed before the run, whatever the server does (open loop): at a
+//! constant rate on all topics in turn, or drawn at random. Sends nothing and reads no clock; read
+//! by the publishers of all workers alike.
 
-/// The whole run's messages. Number k is due k / rate seconds after the start, on topic k modulo
-/// the topics.
+mod drawn;
+
+use std::sync::Arc;
+
+use drawn::Drawn;
+pub use drawn::{Arrivals, DRAWN_MAX, Popularity};
+
+/// The whole run's messages. With a constant rate, number k is due k / rate seconds after the
+/// start, on topic k modulo the topics.
 ///
 /// ```
 /// use loadgen::engine::Schedule;
@@ -12,12 +20,15 @@
 /// assert_eq!(schedule.due_after_ns(100), 1_000_000_000);
 /// assert_eq!(schedule.messages_of(1), 367);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     rate: f64,
     topics: u32,
     messages: u64,
     warmup_messages: u64,
+    measured_after_ns: u64,
+    duration_ns: u64,
+    drawn: Option<Arc<Drawn>>,
 }
 
 /// One message of the schedule.
@@ -33,14 +44,16 @@ pub struct Due {
     pub is_measured: bool,
 }
 
-/// What one publisher has still to send: every topic whose number is its own modulo the
-/// publishers, in turn.
+/// What one publisher has still to send: the messages of every topic whose number is its own
+/// modulo the publishers.
 #[derive(Clone, Copy, Debug)]
 pub struct Queue {
     publisher: u32,
     publishers: u32,
     topic: u32,
     round: u64,
+    /// Where in a drawn schedule its next message stands.
+    at: usize,
 }
 
 impl Schedule {
@@ -50,7 +63,51 @@ impl Schedule {
     pub fn new(rate: f64, warmup_s: f64, measured_s: f64, topics: u32) -> Self {
         let warmup_messages = (warmup_s * rate).round() as u64;
         let measured = (measured_s * rate).round().max(1.0) as u64;
-        Self { rate, topics, messages: warmup_messages + measured, warmup_messages }
+        let messages = warmup_messages + measured;
+        Self {
+            rate,
+            topics,
+            messages,
+            warmup_messages,
+            measured_after_ns: due_after_ns(rate, warmup_messages),
+            duration_ns: due_after_ns(rate, messages),
+            drawn: None,
+        }
+    }
+
+    /// No messages, for so long.
+    #[must_use]
+    pub fn idle(seconds: f64) -> Self {
+        let duration_ns = (seconds * 1e9) as u64;
+        let nothing = Self::new(1.0, 0.0, 1.0, 0);
+        Self { rate: 0.0, messages: 0, duration_ns, ..nothing }
+    }
+
+    /// `rate` messages a second on average for `warmup_s` and then `measured_s` seconds, at times
+    /// and on topics that are drawn at random; the same for the same `seed`. All of it is kept in
+    /// memory, 16 bytes a message, at most [`DRAWN_MAX`]. There is always at least one message to
+    /// measure.
+    #[must_use]
+    pub fn drawn(
+        rate: f64,
+        [warmup_s, measured_s]: [f64; 2],
+        arrivals: Arrivals,
+        popularity: Popularity,
+        seed: u64,
+    ) -> Self {
+        let measured_after_ns = (warmup_s * 1e9) as u64;
+        let duration_ns = measured_after_ns + (measured_s * 1e9) as u64;
+        let times = [measured_after_ns, duration_ns];
+        let drawn = Drawn::new(rate, times, arrivals, popularity, seed);
+        Self {
+            rate,
+            topics: popularity.topics,
+            messages: drawn.messages.len() as u64,
+            warmup_messages: drawn.messages_before(measured_after_ns),
+            measured_after_ns,
+            duration_ns,
+            drawn: Some(Arc::new(drawn)),
+        }
     }
 
     /// Messages a second.
@@ -74,6 +131,9 @@ impl Schedule {
     /// How many of them go to one topic.
     #[must_use]
     pub fn messages_of(&self, topic: u32) -> u64 {
+        if let Some(drawn) = &self.drawn {
+            return drawn.messages_of(topic);
+        }
         let topics = u64::from(self.topics);
         (self.messages + topics - 1 - u64::from(topic)) / topics
     }
@@ -82,19 +142,22 @@ impl Schedule {
     /// of up to 100 days.
     #[must_use]
     pub fn due_after_ns(&self, k: u64) -> u64 {
-        (k as f64 * 1e9 / self.rate).round() as u64
+        match &self.drawn {
+            Some(drawn) => drawn.messages.get(k as usize).map_or(self.duration_ns, |m| m.after_ns),
+            None => due_after_ns(self.rate, k),
+        }
     }
 
     /// How long publishing takes, from the start to the end of the last message's turn.
     #[must_use]
     pub fn duration_ns(&self) -> u64 {
-        self.due_after_ns(self.messages)
+        self.duration_ns
     }
 
     /// When measuring begins, in nanoseconds after the start.
     #[must_use]
     pub fn measured_after_ns(&self) -> u64 {
-        self.due_after_ns(self.warmup_messages)
+        self.measured_after_ns
     }
 }
 
@@ -102,13 +165,26 @@ impl Queue {
     /// Everything that `publisher`, one of `publishers`, has to send. Needs at least as many
     /// topics as publishers.
     #[must_use]
-    pub fn new(publisher: u32, publishers: u32) -> Self {
-        Self { publisher, publishers, topic: publisher, round: 0 }
+    pub fn new(publisher: u32, publishers: u32, schedule: &Schedule) -> Self {
+        let mut queue = Self { publisher, publishers, topic: publisher, round: 0, at: 0 };
+        if let Some(drawn) = &schedule.drawn {
+            queue.at = queue.own_from(0, drawn);
+        }
+        queue
     }
 
     /// The next message, or none if all are sent.
     #[must_use]
     pub fn peek(&self, schedule: &Schedule) -> Option<Due> {
+        if let Some(drawn) = &schedule.drawn {
+            let message = drawn.messages.get(self.at)?;
+            return Some(Due {
+                topic: message.topic,
+                seq: u64::from(message.seq),
+                after_ns: message.after_ns,
+                is_measured: message.after_ns >= schedule.measured_after_ns,
+            });
+        }
         let k = self.round * u64::from(schedule.topics) + u64::from(self.topic);
         (k < schedule.messages).then(|| Due {
             topic: self.topic,
@@ -120,12 +196,28 @@ impl Queue {
 
     /// The next message was sent.
     pub fn advance(&mut self, schedule: &Schedule) {
+        if let Some(drawn) = &schedule.drawn {
+            self.at = self.own_from(self.at + 1, drawn);
+            return;
+        }
         self.topic += self.publishers;
         if self.topic >= schedule.topics {
             self.topic = self.publisher;
             self.round += 1;
         }
     }
+
+    /// Where the first of its own messages stands, from this place on.
+    fn own_from(&self, at: usize, drawn: &Drawn) -> usize {
+        let is_own = |topic: u32| topic % self.publishers == self.publisher;
+        let rest = drawn.messages.get(at..).unwrap_or_default();
+        let skipped = rest.iter().position(|message| is_own(message.topic));
+        skipped.map_or(drawn.messages.len(), |skipped| at + skipped)
+    }
+}
+
+fn due_after_ns(rate: f64, k: u64) -> u64 {
+    (k as f64 * 1e9 / rate).round() as u64
 }
 
 #[cfg(test)]
@@ -145,7 +237,7 @@ mod tests {
     fn the_publishers_together_send_every_message_once_at_its_time() {
         for (topics, publishers) in [(1, 1), (5, 2), (7, 7), (3, 1)] {
             let schedule = Schedule::new(10.0, 0.5, 2.0, topics);
-            let queues = (0..publishers).map(|p| Queue::new(p, publishers));
+            let queues = (0..publishers).map(|p| Queue::new(p, publishers, &schedule));
             let mut all: Vec<_> = queues.flat_map(|queue| drained(queue, &schedule)).collect();
             all.sort_by_key(|due| due.after_ns);
             assert_eq!(all.len(), 25);
@@ -161,6 +253,29 @@ mod tests {
             let sum: u64 = (0..topics).map(|topic| schedule.messages_of(topic)).sum();
             assert_eq!(sum, 25);
         }
+    }
+
+    #[test]
+    fn a_drawn_schedule_is_shared_out_among_the_publishers_too() {
+        let popularity = Popularity { topics: 20, zipf: 1.0 };
+        let schedule = Schedule::drawn(500.0, [1.0, 2.0], Arrivals::Poisson, popularity, 7);
+        let queues = (0..3).map(|publisher| Queue::new(publisher, 3, &schedule));
+        let mut all: Vec<_> = queues.flat_map(|queue| drained(queue, &schedule)).collect();
+        all.sort_by_key(|due| due.after_ns);
+        assert_eq!(all.len() as u64, schedule.messages());
+        for topic in 0..20 {
+            let seqs = all.iter().filter(|due| due.topic == topic).map(|due| due.seq);
+            assert!(seqs.eq(1..=schedule.messages_of(topic)), "topic {topic}");
+        }
+        let warmup = all.iter().filter(|due| !due.is_measured).count() as u64;
+        assert_eq!(warmup, schedule.warmup_messages());
+        assert_eq!(schedule.duration_ns() - schedule.measured_after_ns(), 2_000_000_000);
+    }
+
+    #[test]
+    fn an_idle_schedule_takes_its_time_and_sends_nothing() {
+        let schedule = Schedule::idle(2.5);
+        assert_eq!((schedule.messages(), schedule.duration_ns()), (0, 2_500_000_000));
     }
 
     #[test]

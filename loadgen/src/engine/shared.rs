@@ -37,6 +37,7 @@ pub(super) struct Gauges {
     pub(super) sent: AtomicU64,
     pub(super) expected: AtomicU64,
     pub(super) delivered: AtomicU64,
+    pub(super) missed: AtomicU64,
     pub(super) arrivals: AtomicU64,
     pub(super) to_send: AtomicU64,
 }
@@ -56,6 +57,8 @@ pub struct Progress {
     pub expected: u64,
     /// Of these, how many were seen.
     pub delivered: u64,
+    /// Of these, how many were published while their subscriber was away.
+    pub missed: u64,
     /// Everything that arrived, wanted or not.
     pub arrivals: u64,
     /// Publishers that have not sent everything.
@@ -109,6 +112,7 @@ impl Shared {
             sent: sum(|gauges| &gauges.sent),
             expected: sum(|gauges| &gauges.expected),
             delivered: sum(|gauges| &gauges.delivered),
+            missed: sum(|gauges| &gauges.missed),
             arrivals: sum(|gauges| &gauges.arrivals),
             to_send: sum(|gauges| &gauges.to_send),
         }

@@ -15,6 +15,7 @@ use super::client::{Change, Client, Desk, Duty, End};
 use super::publisher::Publishers;
 use super::shared::{Phase, Shared};
 use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, Plan};
+use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
 
 /// Events taken from one poll: few, so that publishing is never put off for long.
@@ -46,6 +47,10 @@ pub(super) struct Worker {
     /// Clients that were opened and may not be ready yet, with the time they were.
     connecting: VecDeque<(usize, u64)>,
     connecting_count: usize,
+    /// Clients that left, with the time at which they come back.
+    away: VecDeque<(usize, u64)>,
+    /// How many turns to leave have come.
+    turn: u64,
     /// Clients that have a socket.
     open: usize,
     /// Clients that have more to read than one turn allows.
@@ -64,17 +69,17 @@ impl Worker {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let mut clients = Vec::new();
-        for (account, subscriber) in (0..).zip(plan.subscribers_on(index)) {
-            clients
-                .push(Client::new(Duty::Subscribe { topic: plan.topic_of(subscriber), account }));
+        for (place, subscriber) in (0..).zip(plan.subscribers_on(index)) {
+            let account = place * plan.topics_each;
+            clients.push(Client::new(Duty::Subscribe { subscriber, account }));
         }
         let mut publishers = Publishers::default();
         for number in plan.publishers_on(index) {
-            publishers.add(number, plan.publishers, clients.len());
+            publishers.add(&plan, number, clients.len());
             clients.push(Client::new(Duty::Publish));
         }
         clients.shrink_to_fit();
-        let topics = plan.subscribers_on(index).map(|subscriber| plan.topic_of(subscriber));
+        let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
         Ok(Self {
             index,
             ledger: Ledger::new(&plan, topics),
@@ -88,6 +93,8 @@ impl Worker {
             opened: 0,
             connecting: VecDeque::new(),
             connecting_count: 0,
+            away: VecDeque::new(),
+            turn: 0,
             open: 0,
             unread: VecDeque::new(),
             publishers,
@@ -105,7 +112,11 @@ impl Worker {
             self.follow_phase();
             match self.phase {
                 Phase::Connect => self.connect(),
-                Phase::Publish => self.publish(),
+                Phase::Publish => {
+                    self.publish();
+                    self.churn();
+                }
+                Phase::Drain => self.churn(),
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}
             }
@@ -132,6 +143,7 @@ impl Worker {
             Phase::Publish => {
                 let start_ns = self.shared.start_ns();
                 self.measured_from_ns = start_ns + self.plan.schedule.measured_after_ns();
+                self.ledger.seconds = Seconds::new(self.measured_from_ns);
                 self.publishers.start(&self.plan, start_ns);
             }
             Phase::Drain => self.end_publishing(),
@@ -159,15 +171,13 @@ impl Worker {
             }
             self.connecting.pop_front();
         }
-        let share = (CONNECTING_MAX / self.plan.threads).max(1);
-        while self.connecting_count < share && self.opened < self.clients.len() {
-            self.open_next(now_ns);
+        while self.connecting_count < self.connecting_max() && self.opened < self.clients.len() {
+            self.opened += 1;
+            self.open(self.opened - 1, now_ns);
         }
     }
 
-    fn open_next(&mut self, now_ns: u64) {
-        let index = self.opened;
-        self.opened += 1;
+    fn open(&mut self, index: usize, now_ns: u64) {
         let number = (index * self.plan.threads + self.index) as u32;
         let opened = self.plan.sources.open(number).and_then(|mut socket| {
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -186,6 +196,45 @@ impl Worker {
                 self.ledger.progress.failed += 1;
             }
         }
+    }
+
+    /// Lets those leave whose turn it is, and brings those back who were away for long enough;
+    /// once nothing is published any more, all of them.
+    fn churn(&mut self) {
+        let Some(churn) = self.plan.churn else { return };
+        let now_ns = sys::now_ns();
+        if self.phase == Phase::Publish {
+            let after_ns = now_ns.saturating_sub(self.shared.start_ns());
+            while let Some(subscriber) = churn.next_due(&mut self.turn, after_ns) {
+                if subscriber as usize % self.plan.threads == self.index {
+                    self.leave(subscriber as usize / self.plan.threads, now_ns);
+                }
+            }
+        }
+        let until_ns = if self.phase == Phase::Drain { u64::MAX } else { now_ns };
+        while let Some(&(index, at_ns)) = self.away.front() {
+            if at_ns > until_ns || self.connecting_count >= self.connecting_max() {
+                break;
+            }
+            self.away.pop_front();
+            self.clients[index].reset();
+            self.open(index, now_ns);
+        }
+        self.connect();
+    }
+
+    /// Who is not back yet from the last time stays away.
+    fn leave(&mut self, index: usize, now_ns: u64) {
+        if self.clients[index].is_ready() {
+            self.ledger.left += 1;
+            let change = self.clients[index].close();
+            self.handle_change(index, change);
+            self.connecting.push_back((index, now_ns));
+        }
+    }
+
+    fn connecting_max(&self) -> usize {
+        (CONNECTING_MAX / self.plan.threads).max(1)
     }
 
     fn publish(&mut self) {
@@ -233,9 +282,13 @@ impl Worker {
             self.alarm_at_ns = due_ns;
         }
         match self.poll.poll(events, Some(Duration::from_nanos(wait_ns))) {
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
         }
+        if wait_ns > 0 && self.measuring_since.is_some() {
+            self.ledger.hiccups.handle_wake(sys::now_ns().saturating_sub(now_ns + wait_ns));
+        }
+        Ok(())
     }
 
     fn handle_event(&mut self, event: &Event) {
@@ -263,8 +316,12 @@ impl Worker {
         let is_ready =
             self.clients[index].is_ready() || matches!(change, Change::Ended(End::Closed(_)));
         if is_ready && !was_ready {
-            self.ledger.progress.ready += 1;
-            self.ledger.last_ready_ns = sys::now_ns();
+            if self.phase == Phase::Connect {
+                self.ledger.progress.ready += 1;
+                self.ledger.last_ready_ns = sys::now_ns();
+            } else {
+                self.ledger.rejoined += 1;
+            }
             self.connecting_count -= 1;
         }
         self.handle_change(index, change);
@@ -301,6 +358,10 @@ impl Worker {
                 self.ledger.closes.add(why);
                 self.ledger.progress.closed += 1;
             }
+            End::Finished { .. } if self.phase < Phase::Close => {
+                let away_ns = self.plan.churn.map_or(0, |churn| churn.away_ns);
+                self.away.push_back((index, sys::now_ns() + away_ns));
+            }
             End::Finished { cleanly } => self.ledger.closed_cleanly += u64::from(cleanly),
         }
     }
@@ -315,6 +376,7 @@ impl Worker {
             (&gauges.sent, progress.sent),
             (&gauges.expected, progress.expected),
             (&gauges.delivered, progress.delivered),
+            (&gauges.missed, progress.missed),
             (&gauges.arrivals, progress.arrivals),
             (&gauges.to_send, self.publishers.to_send() as u64),
         ] {

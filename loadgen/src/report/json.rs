@@ -4,8 +4,13 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::{QUANTILES, Report, quantile_ns, verdict};
+use super::Row;
+use super::{QUANTILES, Report, quantile_ns, rows, verdict};
 use crate::engine::Tally;
+use crate::watch::Watched;
+
+/// Points of the percentile curve on each halving of the distance to 100 per cent.
+const CURVE_STEPS: f64 = 8.0;
 
 /// The whole report.
 #[must_use]
@@ -18,6 +23,7 @@ pub fn to_json(report: &Report) -> Value {
             "url": report.url,
             "address": plan.target.address.to_string(),
             "protocol": plan.target.protocol.subprotocol(),
+            "process": target_process(&report.watched),
         },
         "plan": {
             "subscribers": plan.subscribers,
@@ -39,6 +45,8 @@ pub fn to_json(report: &Report) -> Value {
             "closed_by_server": tally(&report.closes),
             "closed_cleanly": report.closed_cleanly,
             "pings_answered": report.pings,
+            "left": report.left,
+            "rejoined": report.rejoined,
         },
         "messages": {
             "sent": report.sent,
@@ -51,6 +59,7 @@ pub fn to_json(report: &Report) -> Value {
             "expected": totals.expected,
             "delivered": totals.delivered,
             "lost": totals.lost,
+            "missed_while_disconnected": totals.missed,
             "duplicated": totals.duplicated,
             "out_of_order": totals.out_of_order,
             "seq_breaks": totals.seq_breaks,
@@ -61,12 +70,72 @@ pub fn to_json(report: &Report) -> Value {
         },
         "latency_us": times(&report.latency),
         "send_lag_us": times(&report.lag),
-        "generator": { "busiest_thread_share": report.busiest_share },
-        "verdict": {
-            "exit_code": report.outcome().exit_code(),
-            "text": verdict(report),
+        "latency_curve_us": curve(&report.latency),
+        "generator": {
+            "busiest_thread_share": report.busiest_share,
+            "rss_bytes_per_connection": report.own_rss_bytes_per_connection,
+            "cores": report.watched.own_cores(),
+            "stolen_share": report.watched.stolen_share(),
+            "hiccups": {
+                "count": report.hiccups.count,
+                "sum_us": report.hiccups.sum_ns as f64 / 1e3,
+                "longest_us": report.hiccups.longest_ns as f64 / 1e3,
+            },
         },
+        "thresholds": report.checks().iter().map(|check| json!({
+            "demand": check.text,
+            "value": check.value,
+            "met": check.is_met,
+        })).collect::<Value>(),
+        "verdict": {
+            "exit_code": report.exit_code(),
+            "text": verdict(report),
+            "measurement": report.judgement().map(|verdict| verdict.trust.name()),
+            "reasons": reasons(report),
+        },
+        "measured_s": seconds(schedule.duration_ns() - schedule.measured_after_ns()),
+        "series": rows(report).iter().map(row).collect::<Value>(),
     })
+}
+
+fn target_process(watched: &Watched) -> Value {
+    json!({
+        "cpu_us_per_delivery": watched.target_cpu_ns_per_delivery().map(|nanos| nanos / 1e3),
+        "cores": watched.target_cores(),
+        "rss_bytes": watched.end.and_then(|end| end.sample.target).map(|usage| usage.rss_bytes),
+        "rss_bytes_per_connection": watched.target_rss_bytes_per_connection(),
+        "sends_per_delivery": watched.sends_per_delivery(),
+    })
+}
+
+fn reasons(report: &Report) -> Value {
+    let reasons = report.judgement().map_or(Vec::new(), |verdict| verdict.reasons);
+    reasons.into_iter().map(|(trust, text)| json!({"trust": trust.name(), "text": text})).collect()
+}
+
+fn row(row: &Row) -> Value {
+    let micros = |nanos: Option<u64>| nanos.map(|nanos| nanos as f64 / 1e3);
+    json!({
+        "at_s": row.at_s,
+        "seconds": row.seconds,
+        "sent": row.sent,
+        "delivered": row.delivered,
+        "connections": row.connections,
+        "p50_us": micros(row.p50_ns),
+        "p99_us": micros(row.p99_ns),
+        "own_cores": row.own_cores,
+        "target_cores": row.target_cores,
+    })
+}
+
+/// Shares of all samples and the latency that so many do not exceed, as far as the number of
+/// samples supports it.
+fn curve(histogram: &Histogram<u64>) -> Value {
+    let quantiles = (0..).map(|step| 1.0 - 0.5_f64.powf(f64::from(step) / CURVE_STEPS));
+    quantiles
+        .map_while(|quantile| Some((quantile, quantile_ns(histogram, quantile)?)))
+        .map(|(quantile, nanos)| json!([quantile, nanos as f64 / 1e3]))
+        .collect()
 }
 
 fn seconds(nanos: u64) -> f64 {
@@ -104,6 +173,9 @@ mod tests {
         assert_eq!(value["verdict"]["exit_code"], 5);
         assert_eq!(value["verdict"]["text"], verdict(&broken));
         assert_eq!(value["latency_us"]["count"], 20);
+        assert_eq!(value["verdict"]["measurement"], "VALID");
+        let curve = value["latency_curve_us"].as_array().unwrap();
+        assert!(!curve.is_empty() && curve.iter().all(|point| point[0].as_f64() <= Some(0.5)));
         assert!(value["latency_us"]["p50"].is_f64() && value["latency_us"]["p99"].is_null());
     }
 }

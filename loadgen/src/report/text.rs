@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{Outcome, QUANTILES, Report, quantile_ns};
+use super::{INVALID, MISSED, Outcome, QUANTILES, Report, quantile_ns};
 use crate::engine::Tally;
+use crate::threshold::Checked;
+use crate::verdict::Verdict;
 
 /// The lines above the verdict, each with its line break.
 #[must_use]
@@ -19,29 +21,24 @@ pub fn summary(report: &Report) -> String {
     if report.course.start_ns == 0 {
         return out;
     }
-    line(&mut out, "messages", &messages(report));
-    line(
-        &mut out,
-        "rate",
-        &format!(
-            "{} of {} messages/s of {} payload bytes sent, {} deliveries/s",
-            rate(report.achieved_rate),
-            rate(plan.schedule.rate()),
-            grouped(plan.payload_bytes as u64),
-            rate(report.delivered_rate)
-        ),
-    );
-    line(&mut out, "latency", &times(&report.latency));
-    line(&mut out, "sent late by", &times(&report.lag));
+    match plan.is_holding() {
+        true => line(&mut out, "held", &held(report)),
+        false => flow(&mut out, report),
+    }
     line(
         &mut out,
         "generator",
         &format!(
-            "{}, busiest {:.0} %",
+            "{}, busiest {:.0} %{}",
             count(plan.threads as u64, "thread", "threads"),
-            report.busiest_share * 100.0
+            report.busiest_share * 100.0,
+            own_memory(report)
         ),
     );
+    if plan.churn.is_some() {
+        line(&mut out, "churn", &churn(report));
+    }
+    target_process(&mut out, report);
     if !report.totals.is_clean() {
         line(&mut out, "accounts", &accounts(report));
     }
@@ -51,7 +48,72 @@ pub fn summary(report: &Report) -> String {
     }
     tally(&mut out, "refused", &report.refusals);
     tally(&mut out, "closed", &report.closes);
+    if let Some(judgement) = report.judgement() {
+        line(&mut out, "measurement", &judgement.line());
+    }
+    for check in report.checks() {
+        line(&mut out, "threshold", &demand(&check));
+    }
     out
+}
+
+/// What was sent, and how it went.
+fn flow(out: &mut String, report: &Report) {
+    let plan = &report.plan;
+    line(out, "messages", &messages(report));
+    line(
+        out,
+        "rate",
+        &format!(
+            "{} of {} messages/s of {} payload bytes sent, {} deliveries/s",
+            rate(report.achieved_rate),
+            rate(plan.schedule.rate()),
+            grouped(plan.payload_bytes as u64),
+            rate(report.delivered_rate)
+        ),
+    );
+    line(out, "latency", &times(&report.latency));
+    line(out, "sent late by", &times(&report.lag));
+}
+
+fn held(report: &Report) -> String {
+    let held_s = report.plan.schedule.duration_ns() / 1_000_000_000;
+    format!("{held_s} s, {} lost meanwhile", grouped(report.closes.sum()))
+}
+
+/// What the verdict says of those who were away.
+fn missed(report: &Report) -> String {
+    match report.totals.missed {
+        0 => String::new(),
+        missed => format!("{} missed while disconnected, ", grouped(missed)),
+    }
+}
+
+fn churn(report: &Report) -> String {
+    format!(
+        "left {}, back {}; {} missed while disconnected",
+        count(report.left, "time", "times"),
+        count(report.rejoined, "time", "times"),
+        count(report.totals.missed, "delivery", "deliveries")
+    )
+}
+
+fn own_memory(report: &Report) -> String {
+    let bytes = report.own_rss_bytes_per_connection;
+    bytes.map_or_else(String::new, |bytes| format!(", {} bytes per connection", grouped(bytes)))
+}
+
+/// What decided an exit code of 1 or 4, one line each, for those who see nothing but the verdict.
+#[must_use]
+pub fn complaints(report: &Report) -> Vec<String> {
+    match report.exit_code() {
+        MISSED => {
+            let checks = report.checks();
+            checks.iter().filter(|check| !check.is_met).map(demand).collect()
+        }
+        INVALID => report.judgement().iter().map(Verdict::line).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// One line: the outcome and the numbers that it rests on.
@@ -72,11 +134,21 @@ pub fn verdict(report: &Report) -> String {
                 topics => format!(" over {} topics", grouped(topics as u64)),
             };
             let sign = if topics.is_empty() { " × " } else { ", " };
+            let name = match report.exit_code() {
+                INVALID => "INVALID",
+                MISSED => "MISSED",
+                _ => "OK",
+            };
+            if report.plan.is_holding() {
+                let connections = count(report.course.ready, "connection", "connections");
+                return format!("{name}: {connections} opened and held, none lost");
+            }
             format!(
-                "OK: {}{sign}{}{topics} = {} delivered, {faults}",
+                "{name}: {}{sign}{}{topics} = {} delivered, {}{faults}",
                 count(u64::from(report.plan.subscribers), "subscriber", "subscribers"),
                 count(report.sent, "message", "messages"),
-                grouped(totals.delivered)
+                grouped(totals.delivered),
+                missed(report)
             )
         }
         Outcome::TooFewConnections => {
@@ -141,14 +213,40 @@ fn messages(report: &Report) -> String {
     text
 }
 
+fn target_process(out: &mut String, report: &Report) {
+    let watched = &report.watched;
+    let mut parts = Vec::new();
+    if let Some(cores) = watched.target_cores() {
+        parts.push(format!("{cores:.2} cores"));
+    }
+    if let Some(cpu_ns) = watched.target_cpu_ns_per_delivery() {
+        parts.push(format!("{} of processor time per delivery", time(cpu_ns as u64)));
+    }
+    if let Some(sends) = watched.sends_per_delivery() {
+        parts.push(format!("{sends:.3} sends per delivery"));
+    }
+    if let Some(bytes) = watched.target_rss_bytes_per_connection() {
+        parts.push(format!("{} bytes of memory per connection", grouped(bytes as u64)));
+    }
+    if !parts.is_empty() {
+        line(out, "target uses", &parts.join(", "));
+    }
+}
+
+fn demand(check: &Checked) -> String {
+    let value = check.value.as_deref().unwrap_or("not known, or too few samples to tell");
+    format!("{} {}: {value}", check.text, if check.is_met { "met" } else { "MISSED" })
+}
+
 fn accounts(report: &Report) -> String {
     let totals = &report.totals;
     let sign = if totals.is_closed() { "=" } else { "does not equal" };
     format!(
-        "{} expected {sign} {} delivered + {} lost; {}, {}",
+        "{} expected {sign} {} delivered + {} lost + {} missed; {}, {}",
         grouped(totals.expected),
         grouped(totals.delivered),
         grouped(totals.lost),
+        grouped(totals.missed),
         count(totals.seq_breaks, "break in the broker's seq", "breaks in the broker's seq"),
         count(totals.gap_notices, "gap notice", "gap notices"),
     )
@@ -248,9 +346,27 @@ mod tests {
     }
 
     #[test]
+    fn what_decided_the_exit_code_is_said_in_a_line_of_its_own() {
+        let mut report = report(2, 0);
+        report.thresholds = vec!["lost=0".parse().unwrap(), "max<1ms".parse().unwrap()];
+        report.latency.record(5_000_000).unwrap();
+        assert_eq!(complaints(&report)[0], "max<1ms MISSED: 5.001 ms");
+        assert!(verdict(&report).starts_with("MISSED: 2 subscribers"));
+        let text = summary(&report);
+        assert!(text.contains("threshold  lost=0 met: 0\n"), "{text}");
+        assert!(text.contains("measurement  VALID\n"), "{text}");
+        report.busiest_share = 0.99;
+        assert_eq!(
+            complaints(&report),
+            ["INVALID: the busiest generator thread was busy 99 % of the time"]
+        );
+        assert!(verdict(&report).starts_with("INVALID: 2 subscribers"));
+    }
+
+    #[test]
     fn the_account_is_shown_where_something_is_wrong() {
         assert!(!summary(&report(2, 0)).contains("accounts"));
         let text = summary(&report(2, 1));
-        assert!(text.contains("20 expected = 19 delivered + 1 lost"), "{text}");
+        assert!(text.contains("20 expected = 19 delivered + 1 lost + 0 missed"), "{text}");
     }
 }

@@ -137,7 +137,7 @@ impl Drive<'_> {
             if progress != last {
                 (last, changed_ns) = (progress, now_ns);
             }
-            let is_whole = progress.delivered >= progress.expected;
+            let is_whole = progress.delivered.saturating_add(progress.missed) >= progress.expected;
             let quiet_ns = if is_whole { LINGER_NS } else { self.drain_ns.max(LINGER_NS) };
             if now_ns >= changed_ns + quiet_ns || self.engine.has_stopped() {
                 return;

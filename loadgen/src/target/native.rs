@@ -2,7 +2,7 @@
 //! of frames in and out; no frames, no sockets. Called by the engine for every message.
 
 use broker_proto::bin::{self, ServerMessage};
-use broker_proto::command::{Command, Payload, SubscribeOptions};
+use broker_proto::command::{Answer, Command, Payload, SubscribeOptions};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use broker_proto::ws::Opcode;
@@ -111,8 +111,8 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
         let why = format!("{}: {}", text(&error["code"]), text(&error["message"]));
         return Incoming::Refused { id, why };
     }
-    if let (Some(id), true) = (id, value.get("ok").is_some()) {
-        return Incoming::Accepted { id };
+    if let (Some(id), Some(ok)) = (id, value.get("ok")) {
+        return Incoming::Accepted { id, position: ok["seq"].as_u64() };
     }
     let gap = &value["gap"];
     match (gap["from"].as_u64(), gap["to"].as_u64()) {
@@ -126,7 +126,13 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
         Ok(ServerMessage::Message { topic, seq, payload }) => {
             Incoming::Message { topic: topic.as_bytes(), seq, payload: payload.bytes() }
         }
-        Ok(ServerMessage::Ok { id, .. }) => Incoming::Accepted { id },
+        Ok(ServerMessage::Ok { id, answer }) => {
+            let position = match answer {
+                Answer::Subscribed { position, .. } => position.map(|(_, seq)| seq),
+                _ => None,
+            };
+            Incoming::Accepted { id, position }
+        }
         Ok(ServerMessage::Error { id, code, message }) => {
             Incoming::Refused { id, why: format!("{}: {message}", code.as_str()) }
         }
@@ -151,7 +157,14 @@ mod tests {
     #[test]
     fn json_answers_errors_and_gaps_are_told_apart() {
         let read = |text: &'static str| Protocol::Json.read(text.as_bytes());
-        assert_eq!(read(r#"{"id":1,"ok":{"topic":"t"}}"#), Incoming::Accepted { id: 1 });
+        assert_eq!(
+            read(r#"{"id":1,"ok":{"topic":"t"}}"#),
+            Incoming::Accepted { id: 1, position: None }
+        );
+        assert_eq!(
+            read(r#"{"id":2,"ok":{"topic":"t","epoch":"a","seq":41}}"#),
+            Incoming::Accepted { id: 2, position: Some(41) }
+        );
         let why = "forbidden: no".to_owned();
         assert_eq!(
             read(r#"{"id":null,"error":{"code":"forbidden","message":"no"}}"#),

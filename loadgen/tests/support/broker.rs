@@ -188,8 +188,9 @@ impl Shared {
         match request.command.unwrap() {
             Command::Subscribe { filter, .. } => {
                 let mut topics = self.topics.lock().unwrap();
-                let position = Some((Epoch::new(1), 0));
                 let filter = filter.as_str();
+                let last = topics.seqs.get(filter).copied().unwrap_or(0);
+                let position = Some((Epoch::new(1), last));
                 let answer = Answer::Subscribed { filter, position, recovered: None };
                 connection.answer(request.id, &answer);
                 if self.faults.pings {

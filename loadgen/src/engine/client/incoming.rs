@@ -2,7 +2,7 @@
 //! account, or something that should not have come. Touches no socket; called by the client for
 //! every message.
 
-use super::{Desk, Duty, SUBSCRIBE_ID, Stage};
+use super::{Desk, Duty, Stage};
 use crate::engine::Plan;
 use crate::stamp::Stamp;
 use crate::target::Incoming;
@@ -19,35 +19,56 @@ pub(super) fn handle_message(
     match plan.target.protocol.read(bytes) {
         Incoming::Message { topic, seq, payload } => {
             ledger.progress.arrivals += 1;
-            match (duty, plan.stamp_in(topic, payload)) {
-                (Duty::Subscribe { topic, account }, Some(stamp)) if topic == stamp.topic => {
+            let stamp = plan.stamp_in(topic, payload);
+            match stamp.and_then(|stamp| Some((stamp, account_of(plan, duty, stamp.topic)?))) {
+                Some((stamp, account)) => {
                     ledger.handle_message(account, &stamp, seq, now_ns, *measured_from_ns);
                 }
-                _ => ledger.strange += 1,
+                None => ledger.strange += 1,
             }
         }
-        Incoming::Accepted { id: SUBSCRIBE_ID } if matches!(stage, Stage::Subscribing) => {
-            *stage = Stage::Ready;
-        }
-        Incoming::Refused { id: Some(SUBSCRIBE_ID), why } => return Err(why),
-        Incoming::Refused { why, .. } => ledger.refusals.add(why),
-        Incoming::Gap { topic, from, to } => match duty {
-            Duty::Subscribe { topic: subscribed, account }
-                if plan.topics[subscribed as usize] == topic =>
+        Incoming::Accepted { id, position } => {
+            let Stage::Subscribing { left } = stage else {
+                ledger.strange += 1;
+                return Ok(());
+            };
+            *left -= 1;
+            if *left == 0 {
+                *stage = Stage::Ready;
+            }
+            // Before the first message there is nothing to be missed.
+            let is_rejoin = *measured_from_ns != u64::MAX;
+            if let (true, Some(position), Duty::Subscribe { account, .. }) =
+                (is_rejoin, position, duty)
+                && (1..=u64::from(plan.topics_each)).contains(&id)
             {
-                ledger.accounts[account as usize].1.handle_gap(from, to);
+                ledger.handle_rejoin(account + (id - 1) as u32, position);
             }
-            _ => ledger.strange += 1,
-        },
-        Incoming::Accepted { .. } | Incoming::Unknown => ledger.strange += 1,
+        }
+        Incoming::Refused { id: Some(_), why } => return Err(why),
+        Incoming::Refused { why, .. } => ledger.refusals.add(why),
+        Incoming::Gap { topic, from, to } => {
+            let number = plan.topics.iter().position(|name| *name == topic);
+            match number.and_then(|number| account_of(plan, duty, number as u32)) {
+                Some(account) => ledger.accounts[account as usize].1.handle_gap(from, to),
+                None => ledger.strange += 1,
+            }
+        }
+        Incoming::Unknown => ledger.strange += 1,
     }
     Ok(())
+}
+
+/// The account that a client keeps of this topic, if it subscribes to it.
+fn account_of(plan: &Plan, duty: Duty, topic: u32) -> Option<u32> {
+    let Duty::Subscribe { subscriber, account } = duty else { return None };
+    Some(account + plan.place_of(subscriber, topic)?)
 }
 
 impl Plan {
     /// The stamp of a message as it must be on this topic, or none.
     fn stamp_in(&self, topic: &[u8], payload: &[u8]) -> Option<Stamp> {
-        let stamp = self.target.protocol.shape().read(payload)?;
+        let stamp = self.body.read(payload)?;
         let name = self.topics.get(stamp.topic as usize)?;
         let is_ours = stamp.run == self.run
             && name.as_bytes() == topic

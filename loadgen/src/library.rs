@@ -1,0 +1,221 @@
+//! Scenarios as files: those built in, and the user's. A file is flat TOML; `scenario` names the
+//! subcommand, every other key is one of its flags. Opens no connection; called by `main`'s way
+//! into the scenarios.
+
+use std::path::{Path, PathBuf};
+
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory as _, Parser as _};
+use toml::{Table, Value};
+
+use crate::options::Options;
+
+/// The key that names the subcommand.
+const SCENARIO: &str = "scenario";
+
+/// The scenarios with their files, which say what each is for and hold its defaults.
+pub const BUILT_IN: [(&str, &str); 5] = [
+    ("churn", include_str!("../scenarios/churn.toml")),
+    ("connect", include_str!("../scenarios/connect.toml")),
+    ("fanout", include_str!("../scenarios/fanout.toml")),
+    ("notify", include_str!("../scenarios/notify.toml")),
+    ("ticker", include_str!("../scenarios/ticker.toml")),
+];
+
+/// Why a file is no scenario; each makes the exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub enum LibraryError {
+    /// It can't be read, or is no TOML.
+    #[error("{}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, in one line.
+        why: String,
+    },
+    /// A key is no flag of the scenario.
+    #[error("{}: unknown key `{key}`{}", path.display(), hint(meant.as_deref()))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key as it stands there.
+        key: String,
+        /// The flag that is spelled most like it.
+        meant: Option<String>,
+    },
+    /// A value that the flag does not take, in the file or on the command line.
+    #[error("{}: {cause}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// What the flag's parser said.
+        cause: clap::Error,
+    },
+}
+
+/// One line per scenario: its name and what it is.
+#[must_use]
+pub fn list() -> String {
+    let about = |text: &'static str| text.lines().next().unwrap_or_default();
+    BUILT_IN.iter().map(|(_, text)| format!("{}\n", about(text).trim_start_matches("# "))).collect()
+}
+
+/// The file behind a built-in scenario.
+///
+/// # Errors
+///
+/// A sentence that names those that there are.
+pub fn show(name: &str) -> Result<&'static str, String> {
+    let found = BUILT_IN.iter().find(|(known, _)| *known == name).map(|(_, text)| *text);
+    found.ok_or_else(|| format!("there is no scenario {name}; there are {}", names()))
+}
+
+/// Reads a scenario's file. `flags` come after those of the file and win over them; a flag that
+/// can be given many times is added to them.
+///
+/// # Errors
+///
+/// If it can't be read, or holds a key or a value that its scenario does not have.
+pub fn load(path: &Path, flags: &[String]) -> Result<Options, LibraryError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| LibraryError::File { path: path.into(), why: error.to_string() })?;
+    parse(path, &text, flags)
+}
+
+fn parse(path: &Path, text: &str, flags: &[String]) -> Result<Options, LibraryError> {
+    let fault = |why: String| LibraryError::File { path: path.into(), why };
+    let mut table: Table =
+        text.parse().map_err(|error: toml::de::Error| fault(place_and_fault(text, &error)))?;
+    let scenario = match table.remove(SCENARIO) {
+        Some(Value::String(name)) if show(&name).is_ok() => name,
+        Some(other) => {
+            return Err(fault(format!("scenario = {other}: there are {}", names())));
+        }
+        None => return Err(fault(format!("the key `scenario` is missing: one of {}", names()))),
+    };
+    let mut arguments = vec!["loadgen".to_owned(), scenario.clone()];
+    for (key, value) in &table {
+        if !is_flag(&scenario, key) {
+            let meant = similar(&scenario, key);
+            return Err(LibraryError::UnknownKey { path: path.into(), key: key.clone(), meant });
+        }
+        let added = add_flag(&mut arguments, key, value);
+        added.ok_or_else(|| fault(format!("{key} = {value}: not a value of a flag")))?;
+    }
+    arguments.extend_from_slice(flags);
+    Options::try_parse_from(arguments)
+        .map_err(|cause| LibraryError::Value { path: path.into(), cause })
+}
+
+fn add_flag(arguments: &mut Vec<String>, key: &str, value: &Value) -> Option<()> {
+    match value {
+        Value::Boolean(false) => {}
+        Value::Boolean(true) => arguments.push(format!("--{key}")),
+        Value::Array(values) => {
+            for value in values {
+                add_flag(arguments, key, value).filter(|()| !value.is_array())?;
+            }
+        }
+        Value::String(text) => arguments.push(format!("--{key}={text}")),
+        Value::Integer(_) | Value::Float(_) => arguments.push(format!("--{key}={value}")),
+        Value::Datetime(_) | Value::Table(_) => return None,
+    }
+    Some(())
+}
+
+fn is_flag(scenario: &str, key: &str) -> bool {
+    let command = Options::command();
+    let found = command.find_subcommand(scenario);
+    found.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some(key)))
+}
+
+/// By the same measure as for a mistyped flag.
+fn similar(scenario: &str, key: &str) -> Option<String> {
+    let flag = format!("--{}", key.replace('_', "-"));
+    if is_flag(scenario, &flag[2..]) {
+        return Some(flag[2..].to_owned());
+    }
+    let error = Options::try_parse_from(["loadgen", scenario, &flag]).err()?;
+    match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(flag)) => Some(flag.trim_start_matches('-').to_owned()),
+        _ => None,
+    }
+}
+
+fn names() -> String {
+    BUILT_IN.map(|(name, _)| name).join(", ")
+}
+
+fn hint(meant: Option<&str>) -> String {
+    meant.map_or_else(String::new, |meant| format!("; is `{meant}` meant?"))
+}
+
+/// `line 3: what the parser said`, on one line.
+fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
+    let fault = error.message().replace('\n', ", ");
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {fault}", before.matches('\n').count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, flags: &[&str]) -> Result<String, String> {
+        let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
+        let options = parse(Path::new("x.toml"), text, &flags);
+        options.map(|options| format!("{:?}", options.command)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_file_behind_every_scenario_holds_all_its_defaults_and_nothing_else() {
+        for (name, text) in BUILT_IN {
+            let defaults = Options::try_parse_from(["loadgen", name]).unwrap();
+            assert_eq!(read(text, &[]).unwrap(), format!("{:?}", defaults.command));
+            let table: Table = text.parse().unwrap();
+            let command = Options::command();
+            let command = command.find_subcommand(name).unwrap();
+            for argument in command.get_arguments() {
+                let flag = argument.get_long().unwrap();
+                let has_default =
+                    !argument.get_default_values().is_empty() && argument.get_num_args().is_none();
+                let is_value = argument.get_action().takes_values();
+                assert!(!has_default || !is_value || table.contains_key(flag), "{name}: {flag}");
+            }
+            assert!(text.starts_with(&format!("# {name}: ")), "{name}");
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_lists_are_flags_given_many_times() {
+        let text = "scenario = \"fanout\"\nrate = 7\nquiet = true\nthreshold = [\"lost=0\"]\n";
+        let read = read(text, &["--rate", "9.5", "--threshold", "p99<1s"]).unwrap();
+        for part in ["rate: 9.5", "quiet: true", "lost=0", "p99<1s"] {
+            assert!(read.contains(part), "{part} in {read}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_scenario_is_refused_by_name() {
+        let cases = [
+            ("rate = 1", "x.toml: the key `scenario` is missing"),
+            ("scenario = \"fan\"", "x.toml: scenario = \"fan\": there are churn, connect"),
+            (
+                "scenario = \"fanout\"\nsubscriber = 3",
+                "x.toml: unknown key `subscriber`; is `subscribers` meant?",
+            ),
+            (
+                "scenario = \"fanout\"\ntarget_pid = 3",
+                "x.toml: unknown key `target_pid`; is `target-pid` meant?",
+            ),
+            ("scenario = \"fanout\"\nhelp = true", "x.toml: unknown key `help`"),
+            ("scenario = \"fanout\"\nrate = 0", "x.toml: error: invalid value '0' for '--rate"),
+            ("scenario = \"fanout\"\nrate = 12:00:00", "x.toml: rate = 12:00:00: not a value"),
+            ("scenario = \"fanout\"\nrate = ", "x.toml: line 2: "),
+        ];
+        for (text, expected) in cases {
+            let error = read(text, &[]).unwrap_err();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+}

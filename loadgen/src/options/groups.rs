@@ -1,0 +1,79 @@
+//! Flags that several scenarios share, in groups that are flattened into theirs. Checks what no
+//! single flag of a group can tell; knows no scenario.
+
+use clap::Args;
+
+use super::{not_negative, positive};
+use crate::engine::Schedule;
+use crate::report::Outputs;
+use crate::target::Protocol;
+
+/// What every scenario has.
+#[derive(Clone, Debug, Args)]
+pub struct Conduct {
+    /// Where the broker listens.
+    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
+    pub url: String,
+    /// What is spoken.
+    #[arg(long, value_enum, default_value_t = Protocol::Json)]
+    pub protocol: Protocol,
+    /// Threads that share the connections [default: one per core]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Option<u32>,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub outputs: Outputs,
+    /// Print the verdict and what decided it, nothing else.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+/// How long what takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Timing {
+    /// How long to measure.
+    #[arg(long, default_value_t = 10.0, value_parser = positive)]
+    pub seconds: f64,
+    /// How long to publish before measuring, in seconds: accounted for, but not timed.
+    #[arg(long, default_value_t = 1.0, value_parser = not_negative)]
+    pub warmup: f64,
+    /// After the last send, how long to wait for missing messages while none arrives, in seconds.
+    #[arg(long, default_value_t = 5.0, value_parser = not_negative)]
+    pub drain: f64,
+}
+
+impl Conduct {
+    /// The number of threads: as asked, else one per core.
+    #[must_use]
+    pub fn thread_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.map_or_else(cores, |threads| threads as usize)
+    }
+}
+
+impl Timing {
+    /// A constant rate on all topics in turn.
+    #[must_use]
+    pub fn schedule(&self, rate: f64, topics: u32) -> Schedule {
+        Schedule::new(rate, self.warmup, self.seconds, topics)
+    }
+}
+
+/// That each topic has one publisher; `topics` is the flag that sets their number.
+pub(super) fn check_publishers(publishers: u32, topics: u32, flag: &str) -> Result<(), String> {
+    if publishers <= topics {
+        return Ok(());
+    }
+    Err(format!(
+        "--publishers {publishers} needs as many {flag}: each topic has one publisher, so that \
+         its order is defined"
+    ))
+}
+
+/// That a payload holds what it must, in bytes.
+pub(super) fn check_size(size: u32, size_min: usize) -> Result<(), String> {
+    if size as usize >= size_min {
+        return Ok(());
+    }
+    Err(format!("--size {size} is too small: what every payload must hold takes {size_min} bytes"))
+}

@@ -1,0 +1,130 @@
+//! What all scenarios have in common: from flags and a plan to a run, its report and the exit
+//! code. Checks that the machine's limits allow the plan. Called by each scenario with its plan.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use anyhow::{Context as _, anyhow};
+
+use super::{Console, UNREACHABLE, USAGE, phases};
+use crate::engine::{Engine, Plan};
+use crate::options::Conduct;
+use crate::report::{Report, complaints, grouped, summary, verdict};
+use crate::sys;
+use crate::target::{Target, TargetError};
+use crate::target_process::Usage;
+
+/// Files that are no connections: standard streams, polls, timers, the result.
+const FILES_BESIDE: u64 = 32;
+
+/// Files that each thread needs: its poll and its timer, with room for one more of each.
+const FILES_PER_THREAD: u64 = 4;
+
+/// A scenario, ready to be planned.
+pub(super) struct Scenario<'a> {
+    /// The subcommand.
+    pub(super) name: &'static str,
+    pub(super) conduct: &'a Conduct,
+    /// How long to wait for missing messages, in seconds.
+    pub(super) drain: f64,
+    /// What is wrong with the flags, if anything.
+    pub(super) checked: Result<(), String>,
+}
+
+impl Scenario<'_> {
+    /// Runs it as planned for its target and returns the exit code.
+    pub(super) fn run(self, plan: impl FnOnce(Target) -> Plan) -> anyhow::Result<u8> {
+        let console = Console { is_quiet: self.conduct.quiet };
+        if let Err(why) = &self.checked {
+            console.complain(why);
+            return Ok(USAGE);
+        }
+        let target = match Target::resolve(&self.conduct.url, self.conduct.protocol) {
+            Ok(target) => target,
+            Err(error) => {
+                console.complain(&error.to_string());
+                let is_unknown = matches!(error, TargetError::Resolve { .. });
+                return Ok(if is_unknown { UNREACHABLE } else { USAGE });
+            }
+        };
+        // Before the run: a result that can't be kept is better known early.
+        let files = match self.conduct.outputs.open() {
+            Ok(files) => files,
+            Err(why) => {
+                console.complain(&why);
+                return Ok(USAGE);
+            }
+        };
+        let plan = plan(target);
+        if let Some(why) = forbidden(&plan, sys::raise_open_files()) {
+            console.verdict(&why);
+            return Ok(UNREACHABLE);
+        }
+        let report = self.measure(plan, console)?;
+        files.write(&report).context("cannot write the result")?;
+        console.summary(&summary(&report));
+        console.decided_by(&complaints(&report));
+        console.verdict(&verdict(&report));
+        Ok(report.exit_code())
+    }
+
+    fn measure(&self, plan: Plan, console: Console) -> anyhow::Result<Report> {
+        let outputs = &self.conduct.outputs;
+        let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
+        let memory_before = own_memory();
+        let watch = outputs.watch();
+        let engine = Engine::start(plan.clone()).context("cannot start the threads")?;
+        let drain_ns = (self.drain * 1e9) as u64;
+        let is_over = AtomicBool::new(false);
+        let (course, watched) = thread::scope(|scope| {
+            let watching = scope.spawn(|| watch.run(&engine, &plan.schedule, &is_over));
+            let course = phases::drive(&engine, &plan, &interrupted, drain_ns, console);
+            is_over.store(true, Ordering::Release);
+            (course, watching.join())
+        });
+        let grown = own_memory().zip(memory_before).map(|(now, before)| now.saturating_sub(before));
+        let ledgers = engine.finish().context("a thread failed")?;
+        let mut report = Report::new(self.name, &self.conduct.url, plan, course, ledgers);
+        report.watched = watched.map_err(|_| anyhow!("the watch failed"))?;
+        report.own_rss_bytes_per_connection =
+            grown.and_then(|bytes| bytes.checked_div(report.course.ready));
+        report.thresholds.clone_from(&outputs.threshold);
+        report.allows_invalid = outputs.allow_invalid;
+        Ok(report)
+    }
+}
+
+fn own_memory() -> Option<u64> {
+    Usage::of(std::process::id()).map(|usage| usage.rss_bytes)
+}
+
+/// Why the limit of open files makes the plan impossible, if it does.
+fn forbidden(plan: &Plan, files: u64) -> Option<String> {
+    let beside = FILES_BESIDE + FILES_PER_THREAD * plan.threads as u64;
+    let possible = files.saturating_sub(beside);
+    (plan.connections() > possible).then(|| {
+        format!(
+            "FAILED: {} of {} connections are possible: the hard limit of open files is {}; raise \
+             it (ulimit -Hn, LimitNOFILE=) or ask for fewer",
+            grouped(possible),
+            grouped(plan.connections()),
+            grouped(files)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Schedule;
+    use crate::target::Protocol;
+
+    #[test]
+    fn a_limit_of_open_files_that_is_too_low_is_named_with_what_it_allows() {
+        let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
+        let plan = Plan::new(target, [1000, 1, 1], Schedule::new(1.0, 0.0, 1.0, 1), 64, 2);
+        assert_eq!(forbidden(&plan, 1041), None);
+        let why = forbidden(&plan, 1040).unwrap();
+        assert!(why.starts_with("FAILED: 1,000 of 1,001 connections are possible"), "{why}");
+    }
+}

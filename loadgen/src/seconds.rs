@@ -1,0 +1,124 @@
+//! Latency by the second: one small histogram for the second under way, and what is left of those
+//! before it, a few hundred bytes each, so that a run of hours fits in memory. Exact when the
+//! workers' seconds are added up. No clock: times are passed in. Kept by each worker's ledger.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+/// A second in nanoseconds.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// The longest time that is told apart: one hour, as in the histogram of the whole run.
+const NANOS_MAX: u64 = 3600 * SECOND_NS;
+
+/// Two significant digits: a point of a plot is known to 1 per cent.
+const DIGITS: u8 = 2;
+
+/// The latencies of one worker, by the second in which the messages arrived.
+///
+/// ```
+/// use loadgen::seconds::{Seconds, merge};
+///
+/// let mut seconds = Seconds::new(5_000_000_000);
+/// seconds.record(4_900_000_000, 1_000); // before the origin: second -1
+/// seconds.record(5_000_000_000, 2_000);
+/// seconds.record(5_999_999_999, 9_000);
+/// let merged = merge([seconds]);
+/// assert_eq!(merged.keys().copied().collect::<Vec<_>>(), [-1, 0]);
+/// assert_eq!(merged[&0].len(), 2);
+/// ```
+#[derive(Debug)]
+pub struct Seconds {
+    origin_ns: u64,
+    second: i64,
+    current: Histogram<u64>,
+    past: Vec<Past>,
+}
+
+/// A second that is over.
+#[derive(Debug)]
+struct Past {
+    second: i64,
+    /// Latencies in nanoseconds and how often each was seen.
+    counts: Vec<(u64, u64)>,
+}
+
+impl Seconds {
+    /// Counts seconds from `origin_ns`; what is earlier is in second -1, -2 and so on.
+    #[must_use]
+    pub fn new(origin_ns: u64) -> Self {
+        Self { origin_ns, second: 0, current: small_histogram(), past: Vec::new() }
+    }
+
+    /// A message arrived at `now_ns`, `latency_ns` after it was due.
+    pub fn record(&mut self, now_ns: u64, latency_ns: u64) {
+        let since_ns = now_ns.cast_signed().wrapping_sub(self.origin_ns.cast_signed());
+        let second = since_ns.div_euclid(SECOND_NS.cast_signed());
+        if second != self.second {
+            self.close_second();
+            self.second = second;
+        }
+        self.current.saturating_record(latency_ns);
+    }
+
+    fn close_second(&mut self) {
+        if self.current.is_empty() {
+            return;
+        }
+        let counts = self.current.iter_recorded();
+        let counts = counts.map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
+        self.past.push(Past { second: self.second, counts });
+        self.current.reset();
+    }
+}
+
+/// The histograms of all workers, added up by second. Seconds in which nothing arrived are absent.
+#[must_use]
+pub fn merge(all: impl IntoIterator<Item = Seconds>) -> BTreeMap<i64, Histogram<u64>> {
+    let mut merged = BTreeMap::new();
+    for mut seconds in all {
+        seconds.close_second();
+        for past in seconds.past {
+            let histogram = merged.entry(past.second).or_insert_with(small_histogram);
+            for (latency_ns, count) in past.counts {
+                histogram.saturating_record_n(latency_ns, count);
+            }
+        }
+    }
+    merged
+}
+
+fn small_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, NANOS_MAX, DIGITS).expect("the bounds and digits are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_seconds_of_two_workers_add_up_to_what_one_would_have_seen() {
+        let samples: Vec<(u64, u64)> =
+            (0..3000).map(|k| (k * 1_000_000, 1_000 + k * k * 17)).collect();
+        let mut one = Seconds::new(0);
+        let mut two = [Seconds::new(0), Seconds::new(0)];
+        for (at, &(now_ns, latency_ns)) in samples.iter().enumerate() {
+            one.record(now_ns, latency_ns);
+            two[at % 2].record(now_ns, latency_ns);
+        }
+        let (one, two) = (merge([one]), merge(two));
+        assert_eq!(one, two);
+        assert_eq!(one.values().map(Histogram::len).collect::<Vec<_>>(), [1000; 3]);
+    }
+
+    #[test]
+    fn a_second_without_arrivals_is_absent() {
+        let mut seconds = Seconds::new(0);
+        seconds.record(500_000_000, 1);
+        seconds.record(3_500_000_000, 3_000_000_000);
+        let merged = merge([seconds]);
+        assert_eq!(merged.keys().copied().collect::<Vec<_>>(), [0, 3]);
+        assert!(merged[&3].max() >= 3_000_000_000);
+    }
+}

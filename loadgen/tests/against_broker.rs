@@ -1,0 +1,122 @@
+//! The scenarios against this workspace's broker: everything must arrive, and the account must
+//! hold what the flags say.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#[path = "support/real.rs"]
+mod real;
+
+use std::process::Command;
+
+use real::RealBroker;
+use serde_json::Value;
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
+
+/// A second of publishing; delivery is what is tested, whatever else the machine has to do.
+const USUAL: &str = "--warmup 0.3 --seconds 0.7 --threads 2 --allow-invalid";
+
+/// Runs a scenario with these flags and returns its result, which must be good.
+fn run(broker: &RealBroker, flags: &str) -> Value {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(LOADGEN)
+        .args(flags.split_whitespace())
+        .args(["--url", &broker.url()])
+        .arg("--json")
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{flags}\n{text}");
+    serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
+}
+
+fn number(result: &Value, pointer: &str) -> u64 {
+    let value = result.pointer(pointer).and_then(Value::as_u64);
+    value.unwrap_or_else(|| panic!("no number at {pointer} in {result:#}"))
+}
+
+#[test]
+fn every_connection_of_connect_is_held_and_the_brokers_memory_is_shared_out() {
+    let broker = RealBroker::start(&[]);
+    let flags = format!(
+        "connect --connections 300 --seconds 0.5 --allow-invalid --target-pid {}",
+        broker.pid()
+    );
+    let result = run(&broker, &flags);
+    assert_eq!(number(&result, "/connections/ready"), 300);
+    assert_eq!(number(&result, "/connections/closed_cleanly"), 300);
+    assert_eq!(number(&result, "/messages/sent"), 0);
+    let per_connection = result.pointer("/target/process/rss_bytes_per_connection");
+    assert!(per_connection.is_some_and(Value::is_number), "{result:#}");
+    let own = result.pointer("/generator/rss_bytes_per_connection");
+    assert!(own.is_some_and(Value::is_number), "{result:#}");
+}
+
+#[test]
+fn every_message_of_notify_reaches_its_one_user() {
+    let broker = RealBroker::start(&[]);
+    for protocol in ["json", "bin"] {
+        let result = run(
+            &broker,
+            &format!("notify --users 200 --publishers 3 --rate 300 --protocol {protocol} {USUAL}"),
+        );
+        assert_eq!(number(&result, "/messages/sent"), 300, "{protocol}");
+        assert_eq!(number(&result, "/deliveries/expected"), 300, "{protocol}");
+        assert_eq!(number(&result, "/deliveries/delivered"), 300, "{protocol}");
+        assert_eq!(number(&result, "/plan/topics"), 200);
+    }
+}
+
+#[test]
+fn every_update_of_ticker_reaches_all_who_watch_its_symbol() {
+    let broker = RealBroker::start(&[]);
+    for protocol in ["json", "bin"] {
+        // 60 clients watch 5 of 20 symbols each: 15 clients per symbol.
+        let result = run(
+            &broker,
+            &format!(
+                "ticker --clients 60 --symbols 20 --watch 5 --publishers 3 --rate 300 \
+                 --protocol {protocol} {USUAL}"
+            ),
+        );
+        let sent = number(&result, "/messages/sent");
+        assert_eq!(number(&result, "/messages/unsent"), 0, "{protocol}");
+        assert_eq!(number(&result, "/deliveries/expected"), 15 * sent, "{protocol}");
+        assert_eq!(number(&result, "/deliveries/delivered"), 15 * sent, "{protocol}");
+        assert_eq!(number(&result, "/deliveries/strange"), 0, "{protocol}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_updates_and_constant_arrivals_are_as_many_as_asked() {
+    let broker = RealBroker::start(&[]);
+    let sent = |flags: &str| {
+        let flags = format!("ticker --clients 10 --rate 200 {flags} {USUAL}");
+        number(&run(&broker, &flags), "/messages/sent")
+    };
+    assert_eq!(sent("--seed 3"), sent("--seed 3"));
+    assert_eq!(sent("--arrivals constant --zipf 0"), 200);
+}
+
+#[test]
+fn what_churning_subscribers_miss_is_accounted_for_apart_and_nothing_is_lost() {
+    let broker = RealBroker::start(&[]);
+    for protocol in ["json", "bin"] {
+        let result = run(
+            &broker,
+            &format!(
+                "churn --subscribers 40 --percent 50 --leaves 60 --away 0.1 --topics 2 --rate 400 \
+                 --protocol {protocol} {USUAL}"
+            ),
+        );
+        let of = |name: &str| number(&result, &format!("/deliveries/{name}"));
+        assert_eq!(of("expected"), 20 * 400, "{protocol}");
+        assert_eq!(of("lost"), 0, "{protocol}");
+        let missed = of("missed_while_disconnected");
+        assert!(missed > 0, "{protocol}");
+        assert_eq!(of("delivered") + missed, of("expected"), "{protocol}");
+        assert!(number(&result, "/connections/left") > 20, "{protocol}");
+        assert_eq!(number(&result, "/connections/ready"), 41, "{protocol}");
+    }
+}
