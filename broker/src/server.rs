@@ -142,6 +142,9 @@ impl Server {
 
 /// One listener per worker, all on the same address: the kernel spreads connections over them.
 fn listen(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, SocketAddr)> {
+    // Sockets that share a port would also share it with another broker of the same user, which
+    // nobody means: a socket that does not share finds out whether the port is free.
+    drop(bound(address, false)?);
     let first = listener(address)?;
     let local_addr = first.local_addr()?;
     let mut listeners = vec![first];
@@ -152,15 +155,20 @@ fn listen(address: SocketAddr, count: usize) -> io::Result<(Vec<TcpListener>, So
 }
 
 fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address, true)?;
+    // Accepted sockets inherit it: messages are coalesced by us, not by the kernel's timer.
+    socket.set_tcp_nodelay(true)?;
+    socket.listen(ACCEPT_QUEUE)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    // Accepted sockets inherit it: messages are coalesced by us, not by the kernel's timer.
-    socket.set_tcp_nodelay(true)?;
+    socket.set_reuse_port(shares_port)?;
     socket.bind(&address.into())?;
-    socket.listen(ACCEPT_QUEUE)?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket)
 }
 
 fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHandle<()>> {

@@ -132,6 +132,15 @@ fn an_address_that_is_taken_is_named() {
     assert!(message.contains(&address), "{message}");
 }
 
+/// Workers share their port with each other, not with the workers of a second broker.
+#[test]
+fn a_second_broker_on_the_same_port_is_refused() {
+    let broker = Broker::start(&[]);
+    let address = broker.address().to_string();
+    let message = refusal(&["--listen", &address], &[]);
+    assert!(message.contains(&address), "{message}");
+}
+
 /// X-13 as far as one node goes: stopped like a debugger would stop it, or a machine that is moved,
 /// for longer than any ping may stay unanswered.
 #[test]

@@ -216,6 +216,33 @@ fn p_24_nothing_comes_after_the_answer_to_an_unsubscribe() {
     });
 }
 
+/// One filter takes the place of another in the same batch, while the topic is published on from
+/// all sides: the seqs go on as if it had been one subscription.
+#[test]
+fn p_24_changing_one_filter_for_another_loses_and_repeats_nothing() {
+    const ROUNDS: usize = 600;
+    attack_alone(&["--commands-per-second-max", "1000000"], |broker, _| {
+        let flood = Flood::start(broker, "hot/a", 4);
+        let mut client = connect(broker.address());
+        client
+            .send_text(r#"{"op":"subscribe","topic":"hot/a"}"#)
+            .expect("the broker reads commands");
+        let mut ledger = Ledger::default();
+        let filters = ["hot/a", "hot/+", "hot/#", "+/a"];
+        for round in 0..ROUNDS {
+            let (before, now) = (filters[round % 4], filters[(round + 1) % 4]);
+            let change = format!(
+                r#"[{{"op":"subscribe","topic":"{now}"}},{{"op":"unsubscribe","topic":"{before}"}}]"#
+            );
+            client.send_text(&change).expect("the broker reads commands");
+            ledger.read(&mut client, ledger.count() + 5);
+        }
+        flood.stop();
+        drop(client);
+        []
+    });
+}
+
 /// Subscribes, takes some messages, unsubscribes, and asks once more; how many messages came.
 fn subscribe_for_a_while(client: &mut WsClient, filter: &str) -> u64 {
     let answer = client.command(&format!(r#"{{"id":1,"op":"subscribe","topic":"{filter}"}}"#));

