@@ -116,6 +116,18 @@ impl Account {
         missed
     }
 
+    /// The highest publisher's seq that came; 0 before the first.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The last seq that the broker gave; 0 before the first.
+    #[must_use]
+    pub fn broker_last(&self) -> u64 {
+        self.broker_last
+    }
+
     /// The sums, given how many messages were published on the topic.
     #[must_use]
     pub fn close(&self, published: u64) -> Totals {

@@ -8,6 +8,7 @@ mod ledger;
 mod publisher;
 mod schedule;
 mod shared;
+mod slow;
 mod sources;
 mod worker;
 
@@ -19,6 +20,7 @@ pub use churn::Churn;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
+pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
 pub use sources::Sources;
 
 pub(crate) use ledger::histogram;
@@ -73,6 +75,8 @@ pub struct Plan {
     pub threads: usize,
     /// Who leaves and comes back, and when.
     pub churn: Option<Churn>,
+    /// Who reads slowly, and how slowly.
+    pub slow: Option<Slow>,
 }
 
 impl Plan {
@@ -101,6 +105,7 @@ impl Plan {
             payload_bytes,
             threads,
             churn: None,
+            slow: None,
         }
     }
 
@@ -151,6 +156,12 @@ impl Plan {
 
     fn subscribers_on(&self, worker: usize) -> impl Iterator<Item = u32> + use<> {
         (worker as u32..self.subscribers).step_by(self.threads)
+    }
+
+    /// How many of a worker's subscribers read slowly: its first so many.
+    fn slow_on(&self, worker: usize) -> usize {
+        let slow = self.slow.map_or(0, |slow| slow.subscribers);
+        self.subscribers_on(worker).take_while(|&subscriber| subscriber < slow).count()
     }
 
     fn publishers_on(&self, worker: usize) -> impl Iterator<Item = u32> + use<> {

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::compare::Compare;
 
 pub use groups::{Conduct, Timing};
-pub use scenarios::{ChurnFlags, Connect, Notify, Ticker};
+pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 
 use groups::{check_publishers, check_size};
 
@@ -77,6 +77,8 @@ pub enum Command {
     Fanout(Fanout),
     /// Very many topics with one subscriber each, and few messages for any of them.
     Notify(Notify),
+    /// As fanout, while a share of the subscribers reads slowly or not at all.
+    Slow(SlowFlags),
     /// A market: symbols of which few are updated often, and clients that watch some.
     Ticker(Ticker),
     /// Names the scenarios, one a line.

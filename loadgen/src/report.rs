@@ -8,6 +8,7 @@ mod json;
 mod outputs;
 mod page;
 mod rows;
+mod slow;
 mod text;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use json::to_json;
 pub use outputs::{Files, Outputs};
 pub use page::page;
 pub use rows::{Row, rows};
+pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
 
 use crate::account::Totals;
@@ -73,8 +75,10 @@ pub struct Report {
     pub plan: Plan,
     /// How it went.
     pub course: Course,
-    /// The sums of all accounts.
+    /// The sums of all accounts, but for those of slow readers.
     pub totals: Totals,
+    /// Those who read slowly, if the plan has some.
+    pub slow: SlowReaders,
     /// How long it took until the last connection was ready, its subscription answered.
     pub connecting_ns: u64,
     /// Messages sent, the warm-up's included.
@@ -156,6 +160,7 @@ impl Report {
             url: url.to_owned(),
             course,
             totals: Totals::default(),
+            slow: SlowReaders::new(),
             connecting_ns: 0,
             sent: 0,
             sent_measured: 0,
@@ -227,6 +232,7 @@ impl Report {
             return Outcome::TooFewConnections;
         }
         let is_whole = self.totals.is_clean()
+            && self.slow.totals.is_clean()
             && self.unsent() == 0
             && self.strange == 0
             && self.closes.sum() == 0
@@ -296,8 +302,14 @@ impl Report {
                 *sum += sent;
             }
         }
-        for (topic, account) in ledgers.iter().flat_map(|ledger| &ledger.accounts) {
-            self.totals.add(&account.close(published[*topic as usize]));
+        for ledger in ledgers {
+            for (index, (topic, account)) in ledger.accounts.iter().enumerate() {
+                let published = published[*topic as usize];
+                match index < ledger.slow.accounts() {
+                    true => self.slow.close(account, published, ledger.slow.is_cut(index)),
+                    false => self.totals.add(&account.close(published)),
+                }
+            }
         }
         self.sent = published.iter().sum();
     }
@@ -335,6 +347,7 @@ impl Report {
         self.failures.merge(ledger.failures);
         self.closes.merge(ledger.closes);
         self.refusals.merge(ledger.refusals);
+        self.slow.add(ledger.slow);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");
     }

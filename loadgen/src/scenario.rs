@@ -7,6 +7,7 @@ mod fanout;
 mod notify;
 mod phases;
 mod run;
+mod slow;
 mod ticker;
 
 use std::io::{self, Write as _};
@@ -32,6 +33,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Command::Connect(options) => connect::run(options),
         Command::Fanout(options) => fanout::run(options),
         Command::Notify(options) => notify::run(options),
+        Command::Slow(options) => slow::run(options),
         Command::Ticker(options) => ticker::run(options),
         Command::List => Ok(print(&library::list())),
         Command::Show { name } => match library::show(name) {

@@ -120,3 +120,27 @@ fn what_churning_subscribers_miss_is_accounted_for_apart_and_nothing_is_lost() {
         assert_eq!(number(&result, "/connections/ready"), 41, "{protocol}");
     }
 }
+
+#[test]
+fn slow_readers_are_closed_with_what_they_got_whole_and_the_others_get_everything() {
+    let limits = ["--backlog-bytes-max=16384", "--message-bytes-max=16384"];
+    let broker = RealBroker::start(&limits);
+    for (protocol, speed) in [("json", 0), ("bin", 20_000)] {
+        let result = run(
+            &broker,
+            &format!(
+                "slow --subscribers 20 --slow-share 20 --slow-bytes-per-second {speed} \
+                 --size 8192 --rate 600 --protocol {protocol} {USUAL}"
+            ),
+        );
+        let of = |name: &str| number(&result, &format!("/deliveries/{name}"));
+        assert_eq!((of("expected"), of("delivered")), (16 * 600, 16 * 600), "{protocol}");
+        let slow = |name: &str| number(&result, &format!("/slow/{name}"));
+        assert_eq!((slow("subscribers"), slow("lost"), slow("seq_breaks")), (4, 0, 0));
+        assert_eq!(slow("delivered") + slow("after_close"), 4 * 600, "{protocol}");
+        assert!(slow("after_close") > 0, "{protocol}: nobody was too slow");
+        let closes = result.pointer("/slow/closed_by_server").and_then(Value::as_object).unwrap();
+        let told = closes.keys().filter(|why| why.starts_with("4408 too slow, last seq N of "));
+        assert_eq!(told.count(), closes.len(), "{protocol}: {closes:?}");
+    }
+}

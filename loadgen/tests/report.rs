@@ -194,7 +194,9 @@ fn the_targets_processor_time_memory_and_writes_are_shared_out() {
     let (_folder, path) = place("run.json");
     let (pid, page) = (std::process::id().to_string(), metrics_page());
     let watch = ["--target-pid", &pid, "--target-metrics", &page];
-    let done = fanout(&[&["--allow-invalid", "--json", &path], &watch[..]].concat());
+    // Long, so that a look which comes late on a busy machine still finds deliveries after it.
+    let long = ["--allow-invalid", "--seconds", "2", "--rate", "20", "--json", &path];
+    let done = fanout(&[&long[..], &watch[..]].concat());
     assert_eq!(done.code, 0);
     assert!(done.out.contains("target uses  "));
     let result = json(Path::new(&path));
@@ -202,8 +204,9 @@ fn the_targets_processor_time_memory_and_writes_are_shared_out() {
     assert!(process["rss_bytes"].as_u64().unwrap() > 1_000_000);
     assert!(process["cpu_us_per_delivery"].is_f64() && process["cores"].is_f64());
     assert!(process["rss_bytes_per_connection"].is_f64());
-    // 1,000 writes for at most 2,000 deliveries.
-    assert!(process["sends_per_delivery"].as_f64().unwrap() >= 0.5);
+    // 1,000 writes for at most 4,000 deliveries.
+    let sends = process["sends_per_delivery"].as_f64();
+    assert!(sends.is_some_and(|sends| sends >= 0.25), "{process:#}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ fn loadgen(arguments: &[&str]) -> (i32, String, String) {
 #[test]
 fn every_scenario_that_is_listed_can_be_shown_and_the_file_says_what_it_is() {
     let (code, list, _) = loadgen(&["list"]);
-    assert_eq!((code, list.lines().count()), (0, 5));
+    assert_eq!((code, list.lines().count()), (0, 6));
     for line in list.lines() {
         let (name, about) = line.split_once(": ").unwrap();
         let (code, file, _) = loadgen(&["show", name]);
@@ -107,4 +107,47 @@ fn what_is_lost_after_coming_back_is_told_from_what_was_missed_while_away() {
     assert_eq!(result["connections"]["rejoined"], 1);
     assert!(of("lost") > 0 && of("missed_while_disconnected") > 0, "{out}");
     assert_eq!(of("delivered") + of("lost") + of("missed_while_disconnected"), 200, "{out}");
+}
+
+/// A run with one subscriber, a slow one, against a broker that does this to it; the exit code and
+/// the result.
+fn slow(faults: &[(u64, Fault)]) -> (i32, Value) {
+    let by_message = faults.iter().map(|&(seq, fault)| ((0, seq), fault)).collect();
+    let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let path = file.path().to_str().unwrap();
+    let flags = "slow --subscribers 1 --slow-share 100 --slow-bytes-per-second 1000 --rate 50 \
+                 --seconds 0.4 --warmup 0 --drain 0.3 --allow-invalid";
+    let flags: Vec<_> = flags.split_whitespace().chain(["--json", path, "--url"]).collect();
+    let (code, out, _) = loadgen(&[&flags[..], &[&broker.url()]].concat());
+    eprintln!("{out}");
+    (code, serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
+}
+
+#[test]
+fn a_slow_reader_that_is_not_closed_must_get_everything() {
+    let (code, result) = slow(&[]);
+    assert_eq!(code, 0);
+    assert_eq!(result["slow"]["delivered"], 20);
+    assert_eq!(result["slow"]["latency_us"]["count"], 20);
+    assert_eq!(result["latency_us"]["count"], 0, "they are timed apart");
+    assert_eq!(result["deliveries"]["expected"], 0, "they are accounted for apart");
+    let (code, result) = slow(&[(20, Fault::Drop)]);
+    assert_eq!((code, result["slow"]["lost"].as_u64()), (5, Some(1)));
+}
+
+#[test]
+fn a_slow_reader_may_be_closed_if_what_it_got_is_whole_and_ends_where_the_reason_says() {
+    let (code, result) = slow(&[(11, Fault::Cut { last_seq: 10 })]);
+    assert_eq!(code, 0);
+    let slow_ones = &result["slow"];
+    assert_eq!((slow_ones["delivered"].as_u64(), slow_ones["lost"].as_u64()), (Some(10), Some(0)));
+    assert_eq!(slow_ones["after_close"], 10);
+    let reasons: Vec<_> = slow_ones["closed_by_server"].as_object().unwrap().keys().collect();
+    assert!(reasons[0].starts_with("4408 too slow, last seq N of "), "{reasons:?}");
+
+    let hole = [(5, Fault::Drop), (11, Fault::Cut { last_seq: 10 })];
+    for faults in [&hole[..], &[(11, Fault::Cut { last_seq: 12 })], &[(11, Fault::Close)]] {
+        assert_eq!(slow(faults).0, 5, "{faults:?}");
+    }
 }

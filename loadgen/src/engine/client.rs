@@ -147,8 +147,17 @@ impl Client {
 
     /// The socket has bytes.
     pub(super) fn handle_readable(&mut self, desk: &mut Desk<'_>) -> Change {
+        self.read(READS_MAX, desk)
+    }
+
+    /// It is time to read once, no more than the desk's buffer holds.
+    pub(super) fn read_once(&mut self, desk: &mut Desk<'_>) -> Change {
+        self.read(1, desk)
+    }
+
+    fn read(&mut self, reads_max: usize, desk: &mut Desk<'_>) -> Change {
         let mut more = true;
-        for _ in 0..READS_MAX {
+        for _ in 0..reads_max {
             let Some(socket) = &mut self.socket else { return Change::None };
             let result = socket.read(desk.buffer);
             let now_ns = sys::now_ns();
@@ -271,7 +280,11 @@ impl Client {
         let mut at = 0;
         loop {
             let step = self.decoder.decode(&mut bytes[at..]);
-            let (used, event) = step.map_err(|error| format!("protocol error: {error}"))?;
+            let (used, event) = step.map_err(|error| {
+                let why = format!("protocol error: {error}");
+                note_end(self.duty, CloseCode::PROTOCOL_ERROR, &why, desk);
+                why
+            })?;
             at += used;
             let control = match event {
                 None => return Ok(()),
@@ -296,6 +309,8 @@ impl Client {
                         *is_answered = true;
                         return Ok(());
                     }
+                    let reason = frame.map_or("", |frame| frame.reason);
+                    note_end(self.duty, code, reason, desk);
                     let echo = close_payload(code, "");
                     let _ = self.send_control(Opcode::Close, echo.as_slice());
                     return Err(why);
@@ -332,6 +347,15 @@ impl Client {
             Stage::Closing { is_answered } => End::Finished { cleanly: is_answered },
             _ => End::Failed(why),
         })
+    }
+}
+
+/// For the account: why the connection is about to end.
+fn note_end(duty: Duty, code: CloseCode, reason: &str, desk: &mut Desk<'_>) {
+    if let Duty::Subscribe { account, .. } = duty
+        && desk.plan.topics_each > 0
+    {
+        desk.ledger.handle_close_frame(account, code, reason);
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use broker_proto::ws::CloseCode;
 use hdrhistogram::Histogram;
 
 use super::Plan;
+use super::slow::{SlowBook, last_seq};
 use crate::account::{Account, Arrival};
 use crate::seconds::Seconds;
 use crate::stamp::Stamp;
@@ -64,6 +66,8 @@ pub struct Ledger {
     pub seconds: Seconds,
     /// Sleeps that ended late while measuring.
     pub hiccups: Hiccups,
+    /// What is kept apart of those who read slowly.
+    pub slow: SlowBook,
     pub(super) progress: super::Progress,
 }
 
@@ -105,6 +109,7 @@ impl Ledger {
             cpu_share: 0.0,
             seconds: Seconds::new(0),
             hiccups: Hiccups::default(),
+            slow: SlowBook::new(0),
             progress: super::Progress::default(),
         }
     }
@@ -123,10 +128,18 @@ impl Ledger {
             return;
         }
         self.progress.delivered += 1;
+        let latency_ns = now_ns.saturating_sub(stamp.intended_ns);
+        let is_measured = stamp.intended_ns >= measured_from_ns;
+        if (index as usize) < self.slow.accounts() {
+            if is_measured {
+                self.slow.latency.saturating_record(latency_ns);
+            }
+            return;
+        }
         self.last_arrival_ns = now_ns;
-        self.seconds.record(now_ns, now_ns.saturating_sub(stamp.intended_ns));
-        if stamp.intended_ns >= measured_from_ns {
-            self.latency.saturating_record(now_ns.saturating_sub(stamp.intended_ns));
+        self.seconds.record(now_ns, latency_ns);
+        if is_measured {
+            self.latency.saturating_record(latency_ns);
         }
     }
 
@@ -134,6 +147,27 @@ impl Ledger {
     pub(super) fn handle_rejoin(&mut self, index: u32, position: u64) {
         let missed = self.accounts[index as usize].1.handle_rejoin(position);
         self.progress.missed = self.progress.missed.saturating_add(missed);
+    }
+
+    /// The server closes the connection with account `index`. A slow reader may be told that it
+    /// is too slow, if what came last is what the reason names.
+    pub(super) fn handle_close_frame(&mut self, index: u32, code: CloseCode, reason: &str) {
+        let (_, account) = &self.accounts[index as usize];
+        let is_last = last_seq(reason).is_none_or(|seq| account.broker_last() == seq);
+        let is_right = code == CloseCode::TOO_SLOW && is_last;
+        self.slow.handle_announced(index as usize, is_right);
+    }
+
+    /// A connection with account `index` is over; returns whether it is that of a slow reader, of
+    /// whom that was to be expected. What it has not got of its topic is not waited for.
+    pub(super) fn handle_closed(&mut self, index: usize, why: &str, plan: &Plan) -> bool {
+        if !self.slow.handle_closed(index, why) {
+            return false;
+        }
+        let (topic, account) = &self.accounts[index];
+        let left = plan.schedule.messages_of(*topic).saturating_sub(account.last());
+        self.progress.missed = self.progress.missed.saturating_add(left);
+        true
     }
 
     /// A message of `topic` was handed to the socket, `lag_ns` after it was due; it is to reach

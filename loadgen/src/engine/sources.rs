@@ -38,16 +38,20 @@ impl Sources {
         Some(Ipv4Addr::from_bits(FIRST_SOURCE.to_bits() + offset))
     }
 
-    /// Starts connection `number`. It is made, or has failed, when the socket becomes writable.
+    /// Starts connection `number`, with a receive buffer of so many bytes if that is given. It is
+    /// made, or has failed, when the socket becomes writable.
     ///
     /// # Errors
     ///
     /// What can be known at once: no file, port or memory left, no route.
-    pub fn open(&self, number: u32) -> io::Result<TcpStream> {
+    pub fn open(&self, number: u32, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
         let domain = Domain::for_address(self.target);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
+        if let Some(bytes) = receive_bytes {
+            socket.set_recv_buffer_size(bytes)?; // before connecting: it limits the window
+        }
         if let Some(source) = self.source_of(number) {
             choose_port_late(&socket)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::client::{Change, Client, Desk, Duty, End};
 use super::publisher::Publishers;
 use super::shared::{Phase, Shared};
+use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
 use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, Plan};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
@@ -55,6 +56,8 @@ pub(super) struct Worker {
     open: usize,
     /// Clients that have more to read than one turn allows.
     unread: VecDeque<usize>,
+    /// When the slow readers last read.
+    slow_since_ns: u64,
     publishers: Publishers,
     ledger: Ledger,
     buffer: Vec<u8>,
@@ -80,9 +83,11 @@ impl Worker {
         }
         clients.shrink_to_fit();
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
+        let mut ledger = Ledger::new(&plan, topics);
+        ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
         Ok(Self {
             index,
-            ledger: Ledger::new(&plan, topics),
+            ledger,
             plan,
             shared,
             poll,
@@ -97,6 +102,7 @@ impl Worker {
             turn: 0,
             open: 0,
             unread: VecDeque::new(),
+            slow_since_ns: sys::now_ns(),
             publishers,
             buffer: vec![0; RECEIVE_BYTES],
             measured_from_ns: u64::MAX,
@@ -120,6 +126,7 @@ impl Worker {
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}
             }
+            self.read_slowly();
             for _ in 0..self.unread.len() {
                 let Some(index) = self.unread.pop_front() else { break };
                 self.read(index);
@@ -179,7 +186,9 @@ impl Worker {
 
     fn open(&mut self, index: usize, now_ns: u64) {
         let number = (index * self.plan.threads + self.index) as u32;
-        let opened = self.plan.sources.open(number).and_then(|mut socket| {
+        let is_slow = index < self.ledger.slow.accounts();
+        let receive_bytes = is_slow.then_some(SLOW_RECEIVE_BYTES);
+        let opened = self.plan.sources.open(number, receive_bytes).and_then(|mut socket| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut socket, Token(index), interest)?;
             Ok(socket)
@@ -249,6 +258,9 @@ impl Worker {
 
     fn end_publishing(&mut self) {
         self.publishers.stop();
+        // Twice, since the end may be there already, behind bytes that one short read takes.
+        let slow = 0..self.ledger.slow.accounts();
+        self.unread.extend(slow.clone().chain(slow));
         if let Some((since_ns, cpu_ns)) = self.measuring_since.take() {
             let passed_ns = sys::now_ns() - since_ns;
             let used_ns = sys::thread_cpu_ns() - cpu_ns;
@@ -304,12 +316,49 @@ impl Worker {
             self.read(index);
         }
         // The end may be there already, behind bytes that one short read took: no event follows.
-        if event.is_read_closed() && self.clients[index].is_open() {
+        if event.is_read_closed() && self.clients[index].is_open() && !self.waits_to_read(index) {
             self.unread.push_back(index);
         }
     }
 
+    /// Lets the slow readers read what they may by now. What else waits for them is no matter of
+    /// events: it is there at the next time.
+    fn read_slowly(&mut self) {
+        let Some(slow) = self.plan.slow else { return };
+        let now_ns = sys::now_ns();
+        let passed_ns = now_ns.saturating_sub(self.slow_since_ns);
+        let bytes = slow.bytes_in(passed_ns).min(RECEIVE_BYTES);
+        if passed_ns < READ_EVERY_NS || bytes == 0 {
+            return;
+        }
+        self.slow_since_ns = now_ns;
+        for index in 0..self.ledger.slow.accounts() {
+            if !self.waits_to_read(index) {
+                continue;
+            }
+            let mut desk = Desk {
+                plan: &self.plan,
+                ledger: &mut self.ledger,
+                buffer: &mut self.buffer[..bytes],
+                measured_from_ns: self.measured_from_ns,
+            };
+            let change = self.clients[index].read_once(&mut desk);
+            if change != Change::More {
+                self.handle_change(index, change);
+            }
+        }
+    }
+
+    /// Whether a client reads slowly now: once it is ready, until nothing is published any more.
+    fn waits_to_read(&self, index: usize) -> bool {
+        let is_slow = index < self.ledger.slow.accounts();
+        is_slow && self.phase < Phase::Drain && self.clients[index].is_ready()
+    }
+
     fn read(&mut self, index: usize) {
+        if self.waits_to_read(index) {
+            return;
+        }
         let was_ready = self.clients[index].is_ready();
         let change = self.with_desk(index, Client::handle_readable);
         // It may become ready and end within one read.
@@ -355,7 +404,9 @@ impl Worker {
                 self.connecting_count -= 1;
             }
             End::Closed(why) => {
-                self.ledger.closes.add(why);
+                if !self.ledger.handle_closed(index, &why, &self.plan) {
+                    self.ledger.closes.add(why);
+                }
                 self.ledger.progress.closed += 1;
             }
             End::Finished { .. } if self.phase < Phase::Close => {

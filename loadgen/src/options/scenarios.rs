@@ -5,7 +5,7 @@ use clap::Args;
 
 use super::groups::{check_publishers, check_size};
 use super::{Conduct, Timing, not_negative, positive};
-use crate::engine::{Arrivals, DRAWN_MAX, TOPICS_EACH_MAX};
+use crate::engine::{Arrivals, DRAWN_MAX, SLOW_BYTES_MAX, TOPICS_EACH_MAX};
 use crate::payload::Body;
 
 /// The flags of `loadgen churn`.
@@ -83,6 +83,39 @@ pub struct Notify {
     pub conduct: Conduct,
 }
 
+/// The flags of `loadgen slow`.
+#[derive(Clone, Debug, Args)]
+#[command(args_override_self = true, after_long_help = SLOW_EXAMPLES)]
+pub struct SlowFlags {
+    /// Connections that subscribe; number i subscribes to topic i modulo the topics.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub subscribers: u32,
+    /// How many of 100 subscribers read slowly.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    pub slow_share: f64,
+    /// How many bytes each of these reads in a second; 0 for none at all.
+    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(0..=i64::from(SLOW_BYTES_MAX)))]
+    pub slow_bytes_per_second: u32,
+    /// Topics, published to in turn.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub topics: u32,
+    /// Connections that publish; at most one per topic.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub publishers: u32,
+    /// Messages a second, all topics together.
+    #[arg(long, default_value_t = 100.0, value_parser = positive)]
+    pub rate: f64,
+    /// Bytes of a payload: at least 64 in JSON, 28 in binary.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=64 << 20))]
+    pub size: u32,
+    /// How long what takes.
+    #[command(flatten)]
+    pub timing: Timing,
+    /// What every scenario has.
+    #[command(flatten)]
+    pub conduct: Conduct,
+}
+
 /// The flags of `loadgen ticker`.
 #[derive(Clone, Debug, Args)]
 #[command(args_override_self = true, after_long_help = TICKER_EXAMPLES)]
@@ -146,6 +179,16 @@ Examples:
 
 `loadgen fanout --help` explains how it measures, and the exit codes.";
 
+const SLOW_EXAMPLES: &str = "\
+Examples:
+  A twentieth of 2,000 subscribers reads nothing, while 500 messages of 1 KB flow a second:
+      loadgen slow --subscribers 2000 --slow-share 5 --slow-bytes-per-second 0 --rate 500 --size 1024
+
+A slow reader may be closed by the server: with 4408, or without a close frame if it would not read
+one. What it got until then must be whole, and end with the seq that the close reason names.
+
+`loadgen fanout --help` explains how it measures, and the exit codes.";
+
 const TICKER_EXAMPLES: &str = "\
 Examples:
   500 symbols, 2,000 clients that watch 20 of them each:
@@ -181,6 +224,22 @@ impl Notify {
     pub fn check(&self) -> Result<(), String> {
         check_publishers(self.publishers, self.users, "--users")?;
         check_size(self.size, self.conduct.protocol.shape().payload_bytes_min())
+    }
+}
+
+impl SlowFlags {
+    /// What no single flag can tell.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for the user.
+    pub fn check(&self) -> Result<(), String> {
+        check_publishers(self.publishers, self.topics, "--topics")?;
+        check_size(self.size, self.conduct.protocol.shape().payload_bytes_min())?;
+        if self.slow_share > 100.0 {
+            return Err(format!("--slow-share {} is more than all", self.slow_share));
+        }
+        Ok(())
     }
 }
 

@@ -68,6 +68,7 @@ pub fn to_json(report: &Report) -> Value {
             "strange": report.strange,
             "per_second": report.delivered_rate,
         },
+        "slow": slow(report),
         "latency_us": times(&report.latency),
         "send_lag_us": times(&report.lag),
         "latency_curve_us": curve(&report.latency),
@@ -105,6 +106,25 @@ fn target_process(watched: &Watched) -> Value {
         "rss_bytes": watched.end.and_then(|end| end.sample.target).map(|usage| usage.rss_bytes),
         "rss_bytes_per_connection": watched.target_rss_bytes_per_connection(),
         "sends_per_delivery": watched.sends_per_delivery(),
+    })
+}
+
+/// Those who read slowly; null where the plan has none.
+fn slow(report: &Report) -> Value {
+    let Some(slow) = report.plan.slow else { return Value::Null };
+    let totals = &report.slow.totals;
+    json!({
+        "subscribers": slow.subscribers,
+        "bytes_per_second": slow.bytes_per_second,
+        "closed_by_server": tally(&report.slow.closes),
+        "delivered": totals.delivered,
+        "lost": totals.lost,
+        "duplicated": totals.duplicated,
+        "out_of_order": totals.out_of_order,
+        "seq_breaks": totals.seq_breaks,
+        "gap_notices": totals.gap_notices,
+        "after_close": report.slow.after_cut,
+        "latency_us": times(&report.slow.latency),
     })
 }
 

@@ -38,6 +38,9 @@ pub fn summary(report: &Report) -> String {
     if plan.churn.is_some() {
         line(&mut out, "churn", &churn(report));
     }
+    if plan.slow.is_some() {
+        slow(&mut out, report);
+    }
     target_process(&mut out, report);
     if !report.totals.is_clean() {
         line(&mut out, "accounts", &accounts(report));
@@ -81,6 +84,12 @@ fn held(report: &Report) -> String {
     format!("{held_s} s, {} lost meanwhile", grouped(report.closes.sum()))
 }
 
+/// The subscribers who are to get everything.
+fn quick(report: &Report) -> u64 {
+    let slow = report.plan.slow.map_or(0, |slow| slow.subscribers);
+    u64::from(report.plan.subscribers - slow)
+}
+
 /// What the verdict says of those who were away.
 fn missed(report: &Report) -> String {
     match report.totals.missed {
@@ -96,6 +105,22 @@ fn churn(report: &Report) -> String {
         count(report.rejoined, "time", "times"),
         count(report.totals.missed, "delivery", "deliveries")
     )
+}
+
+fn slow(out: &mut String, report: &Report) {
+    let readers = &report.slow;
+    let count_all = u64::from(report.plan.slow.map_or(0, |slow| slow.subscribers));
+    let text = format!(
+        "{}, {} closed for it: {} delivered, {} lost, {} after the close",
+        count(count_all, "reader", "readers"),
+        grouped(readers.closes.sum()),
+        grouped(readers.totals.delivered),
+        grouped(readers.totals.lost),
+        grouped(readers.after_cut)
+    );
+    line(out, "slow", &text);
+    line(out, "slow latency", &times(&readers.latency));
+    tally(out, "slow closed", &readers.closes);
 }
 
 fn own_memory(report: &Report) -> String {
@@ -145,7 +170,7 @@ pub fn verdict(report: &Report) -> String {
             }
             format!(
                 "{name}: {}{sign}{}{topics} = {} delivered, {}{faults}",
-                count(u64::from(report.plan.subscribers), "subscriber", "subscribers"),
+                count(quick(report), "subscriber", "subscribers"),
                 count(report.sent, "message", "messages"),
                 grouped(totals.delivered),
                 missed(report)
@@ -261,6 +286,10 @@ fn further_faults(report: &Report) -> String {
     };
     add(report.totals.seq_breaks, "break in the broker's seq", "breaks in the broker's seq");
     add(report.totals.gap_notices, "gap notice", "gap notices");
+    let slow = &report.slow.totals;
+    let holes =
+        slow.lost + slow.duplicated + slow.out_of_order + slow.seq_breaks + slow.gap_notices;
+    add(holes, "fault of what slow readers got", "faults of what slow readers got");
     add(report.strange, "strange message", "strange messages");
     add(report.unsent(), "message never sent", "messages never sent");
     add(report.refusals.sum(), "command refused", "commands refused");

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     WrongTopic,
     /// Instead of it, the connection is closed with 1011 `boom`.
     Close,
+    /// Instead of it, the connection is closed with 4408, and this is said to be the last seq.
+    Cut { last_seq: u64 },
 }
 
 /// How this broker misbehaves.
@@ -230,7 +232,7 @@ impl Subscriber {
         let frame = self.connection.message(topic, seq, payload);
         match fault {
             None => self.connection.write(&frame),
-            Some(Fault::Drop) => {}
+            Some(Fault::Drop | Fault::Cut { .. }) => {}
             Some(Fault::Gap) => self.connection.gap(topic, seq),
             Some(Fault::Twice) => self.connection.write(&[&frame[..], &frame[..]].concat()),
             Some(Fault::AfterNext) => return self.held = Some(frame),
@@ -252,6 +254,12 @@ impl Subscriber {
                 self.connection.send(Opcode::Close, boom.as_slice());
                 self.is_closed = true;
             }
+        }
+        if let Some(Fault::Cut { last_seq }) = fault {
+            let reason = format!("too slow, last seq {last_seq} of {}", topic.as_str());
+            let payload = close_payload(CloseCode::TOO_SLOW, &reason);
+            self.connection.send(Opcode::Close, payload.as_slice());
+            self.is_closed = true;
         }
         if let Some(held) = self.held.take() {
             self.connection.write(&held);
