@@ -80,6 +80,24 @@ fn errors_are_json() {
 }
 
 #[test]
+fn a_websocket_is_where_it_is_said_to_be_and_an_echo_only_if_asked_for() {
+    let upgrade = |broker: &Broker, path: &str| {
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        http::exchange(broker.address(), request.as_bytes(), PATIENCE).unwrap()
+    };
+    let broker = Broker::start(&[]);
+    assert_eq!(upgrade(&broker, "/ws").status, 101);
+    for path in ["/echo", "/elsewhere"] {
+        let missing = upgrade(&broker, path);
+        assert_eq!((missing.status, error_code(&missing).as_str()), (404, "not_found"), "{path}");
+    }
+    assert_eq!(upgrade(&Broker::start(&["--echo"]), "/echo").status, 101);
+}
+
+#[test]
 fn a_connection_is_kept_for_the_next_request_however_the_bytes_come() {
     let broker = Broker::start(&[]);
     let mut stream = TcpStream::connect(broker.address()).unwrap();
