@@ -118,6 +118,9 @@ pub struct Fanout {
     /// Messages a second, all topics together.
     #[arg(long, default_value_t = 100.0, value_parser = positive)]
     pub rate: f64,
+    /// Messages that are due at once, with a pause after them; the rate, over all, stays.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub burst: u32,
     /// Bytes of a payload: at least 64 in JSON, 28 in binary.
     #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=64 << 20))]
     pub size: u32,

@@ -161,6 +161,16 @@ impl Watched {
         per_delivery(end.sends?.saturating_sub(begin.sends?), begin, end)
     }
 
+    /// The target's processor time from before the first connection to the begin of measuring, per
+    /// connection, in nanoseconds: what connecting and subscribing cost it, if nothing was
+    /// published before measuring.
+    #[must_use]
+    pub fn target_cpu_ns_per_connection(&self) -> Option<f64> {
+        let begin = &self.begin.as_ref()?.sample;
+        let used = begin.target?.cpu_ns.saturating_sub(self.before?.cpu_ns);
+        (begin.progress.ready > 0).then(|| used as f64 / begin.progress.ready as f64)
+    }
+
     /// By how much the target's resident memory grew from before the first connection to the
     /// begin of measuring, per connection. Zero if it did not grow.
     #[must_use]

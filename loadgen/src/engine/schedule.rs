@@ -24,6 +24,8 @@ pub use drawn::{Arrivals, DRAWN_MAX, Popularity};
 pub struct Schedule {
     rate: f64,
     topics: u32,
+    /// So many in a row are due at the time of the first of them.
+    burst: u64,
     messages: u64,
     warmup_messages: u64,
     measured_after_ns: u64,
@@ -67,6 +69,7 @@ impl Schedule {
         Self {
             rate,
             topics,
+            burst: 1,
             messages,
             warmup_messages,
             measured_after_ns: due_after_ns(rate, warmup_messages),
@@ -102,12 +105,31 @@ impl Schedule {
         Self {
             rate,
             topics: popularity.topics,
+            burst: 1,
             messages: drawn.messages.len() as u64,
             warmup_messages: drawn.messages_before(measured_after_ns),
             measured_after_ns,
             duration_ns,
             drawn: Some(Arc::new(drawn)),
         }
+    }
+
+    /// The same number of messages, `burst` at a time: they are due together, when the first of
+    /// them was. The rate, over all, stays. For constant rates; a warm-up that would end within a
+    /// burst ends before it.
+    ///
+    /// ```
+    /// use loadgen::engine::Schedule;
+    ///
+    /// let schedule = Schedule::new(100.0, 1.0, 10.0, 1).in_bursts(20);
+    /// assert_eq!((schedule.due_after_ns(19), schedule.due_after_ns(20)), (0, 200_000_000));
+    /// ```
+    #[must_use]
+    pub fn in_bursts(self, burst: u32) -> Self {
+        let burst = u64::from(burst.max(1));
+        let warmup_messages = self.warmup_messages - self.warmup_messages % burst;
+        let measured_after_ns = due_after_ns(self.rate, warmup_messages);
+        Self { burst, warmup_messages, measured_after_ns, ..self }
     }
 
     /// Messages a second.
@@ -144,7 +166,7 @@ impl Schedule {
     pub fn due_after_ns(&self, k: u64) -> u64 {
         match &self.drawn {
             Some(drawn) => drawn.messages.get(k as usize).map_or(self.duration_ns, |m| m.after_ns),
-            None => due_after_ns(self.rate, k),
+            None => due_after_ns(self.rate, k - k % self.burst),
         }
     }
 
@@ -270,6 +292,20 @@ mod tests {
         let warmup = all.iter().filter(|due| !due.is_measured).count() as u64;
         assert_eq!(warmup, schedule.warmup_messages());
         assert_eq!(schedule.duration_ns() - schedule.measured_after_ns(), 2_000_000_000);
+    }
+
+    #[test]
+    fn a_burst_is_due_at_once_and_is_measured_as_a_whole() {
+        let schedule = Schedule::new(10.0, 0.5, 2.0, 2).in_bursts(3);
+        let queues = (0..2).map(|publisher| Queue::new(publisher, 2, &schedule));
+        let mut all: Vec<_> = queues.flat_map(|queue| drained(queue, &schedule)).collect();
+        all.sort_by_key(|due| (due.seq, due.topic));
+        assert_eq!(all.len(), 25);
+        for (k, due) in (0_u64..).zip(&all) {
+            assert_eq!(due.after_ns, k / 3 * 300_000_000, "message {k}");
+            assert_eq!(due.is_measured, due.after_ns >= schedule.measured_after_ns());
+        }
+        assert_eq!((schedule.warmup_messages(), schedule.messages()), (3, 25));
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub fn to_json(report: &Report) -> Value {
 fn target_process(watched: &Watched) -> Value {
     json!({
         "cpu_us_per_delivery": watched.target_cpu_ns_per_delivery().map(|nanos| nanos / 1e3),
+        "cpu_us_per_connection": watched.target_cpu_ns_per_connection().map(|nanos| nanos / 1e3),
         "cores": watched.target_cores(),
         "rss_bytes": watched.end.and_then(|end| end.sample.target).map(|usage| usage.rss_bytes),
         "rss_bytes_per_connection": watched.target_rss_bytes_per_connection(),

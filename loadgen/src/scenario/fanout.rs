@@ -14,9 +14,9 @@ pub(super) fn run(options: &Fanout) -> anyhow::Result<u8> {
 }
 
 fn plan(options: &Fanout, target: Target) -> Plan {
-    let Fanout { subscribers, publishers, topics, rate, size, timing, conduct } = options;
+    let Fanout { subscribers, publishers, topics, rate, burst, size, timing, conduct } = options;
     let counts = [*subscribers, *publishers, *topics];
-    let schedule = timing.schedule(*rate, *topics);
+    let schedule = timing.schedule(*rate, *topics).in_bursts(*burst);
     Plan::new(target, counts, schedule, *size as usize, conduct.thread_count())
 }
 
