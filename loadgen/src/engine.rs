@@ -5,6 +5,7 @@
 mod churn;
 mod client;
 mod ledger;
+mod part;
 mod publisher;
 mod schedule;
 mod shared;
@@ -18,6 +19,7 @@ use std::thread::{self, JoinHandle};
 
 pub use churn::Churn;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
+pub use part::Part;
 pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
 pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
@@ -73,6 +75,8 @@ pub struct Plan {
     pub payload_bytes: usize,
     /// Threads, at least one.
     pub threads: usize,
+    /// Which of the connections are this engine's.
+    pub part: Part,
     /// Who leaves and comes back, and when.
     pub churn: Option<Churn>,
     /// Who reads slowly, and how slowly.
@@ -104,6 +108,7 @@ impl Plan {
             schedule,
             payload_bytes,
             threads,
+            part: Part::whole(threads),
             churn: None,
             slow: None,
         }
@@ -155,7 +160,7 @@ impl Plan {
     }
 
     fn subscribers_on(&self, worker: usize) -> impl Iterator<Item = u32> + use<> {
-        (worker as u32..self.subscribers).step_by(self.threads)
+        self.part.numbers(worker, self.subscribers)
     }
 
     /// How many of a worker's subscribers read slowly: its first so many.
@@ -165,7 +170,7 @@ impl Plan {
     }
 
     fn publishers_on(&self, worker: usize) -> impl Iterator<Item = u32> + use<> {
-        (worker as u32..self.publishers).step_by(self.threads)
+        self.part.numbers(worker, self.publishers)
     }
 }
 

@@ -269,7 +269,7 @@ impl Report {
     fn evidence(&self) -> Evidence {
         let schedule = &self.plan.schedule;
         let measured_ns = schedule.duration_ns() - schedule.measured_after_ns();
-        let threads_ns = measured_ns.max(1) as f64 * self.plan.threads as f64;
+        let threads_ns = measured_ns.max(1) as f64 * self.plan.part.workers as f64;
         Evidence {
             busiest_share: self.busiest_share,
             rate_share: self.rate_share(),

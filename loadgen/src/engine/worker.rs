@@ -185,7 +185,7 @@ impl Worker {
     }
 
     fn open(&mut self, index: usize, now_ns: u64) {
-        let number = (index * self.plan.threads + self.index) as u32;
+        let number = self.plan.part.unique(self.index, index);
         let is_slow = index < self.ledger.slow.accounts();
         let receive_bytes = is_slow.then_some(SLOW_RECEIVE_BYTES);
         let opened = self.plan.sources.open(number, receive_bytes).and_then(|mut socket| {
@@ -215,8 +215,8 @@ impl Worker {
         if self.phase == Phase::Publish {
             let after_ns = now_ns.saturating_sub(self.shared.start_ns());
             while let Some(subscriber) = churn.next_due(&mut self.turn, after_ns) {
-                if subscriber as usize % self.plan.threads == self.index {
-                    self.leave(subscriber as usize / self.plan.threads, now_ns);
+                if let Some(index) = self.plan.part.place_of(subscriber, self.index) {
+                    self.leave(index, now_ns);
                 }
             }
         }
@@ -243,7 +243,7 @@ impl Worker {
     }
 
     fn connecting_max(&self) -> usize {
-        (CONNECTING_MAX / self.plan.threads).max(1)
+        (CONNECTING_MAX / self.plan.part.workers).max(1)
     }
 
     fn publish(&mut self) {
