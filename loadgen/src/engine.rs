@@ -7,6 +7,7 @@ mod client;
 mod ledger;
 mod part;
 mod publisher;
+mod pulse;
 mod schedule;
 mod shared;
 mod slow;
@@ -20,6 +21,7 @@ use std::thread::{self, JoinHandle};
 pub use churn::Churn;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use part::Part;
+pub use pulse::{PULSE_EVERY_NS, Pulse};
 pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
 pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
@@ -219,6 +221,19 @@ impl Engine {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.shared.progress()
+    }
+
+    /// Where the run stands.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.shared.phase()
+    }
+
+    /// What the workers last told, no more than [`PULSE_EVERY_NS`] and a turn ago, together. For
+    /// those who look on a few times a second: it adds up histograms.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.shared.pulse()
     }
 
     /// Whether a thread has ended before it was told to.

@@ -33,6 +33,8 @@ pub struct Seconds {
     origin_ns: u64,
     second: i64,
     current: Histogram<u64>,
+    /// Of the seconds that are over; those before the origin no longer once it is reached.
+    whole: Histogram<u64>,
     past: Vec<Past>,
 }
 
@@ -48,7 +50,8 @@ impl Seconds {
     /// Counts seconds from `origin_ns`; what is earlier is in second -1, -2 and so on.
     #[must_use]
     pub fn new(origin_ns: u64) -> Self {
-        Self { origin_ns, second: 0, current: small_histogram(), past: Vec::new() }
+        let (current, whole) = (small_histogram(), small_histogram());
+        Self { origin_ns, second: 0, current, whole, past: Vec::new() }
     }
 
     /// A message arrived at `now_ns`, `latency_ns` after it was due.
@@ -57,9 +60,19 @@ impl Seconds {
         let second = since_ns.div_euclid(SECOND_NS.cast_signed());
         if second != self.second {
             self.close_second();
+            if self.second < 0 && second >= 0 {
+                self.whole.reset();
+            }
             self.second = second;
         }
         self.current.saturating_record(latency_ns);
+    }
+
+    /// Everything from the origin on, or while nothing has come since, what was before it; replaces
+    /// what `to` holds, which must be a [`small_histogram`].
+    pub fn copy_to(&self, to: &mut Histogram<u64>) {
+        to.set_to(&self.whole).expect("both have one shape");
+        to.add(&self.current).expect("both have one shape");
     }
 
     fn close_second(&mut self) {
@@ -69,6 +82,7 @@ impl Seconds {
         let counts = self.current.iter_recorded();
         let counts = counts.map(|step| (step.value_iterated_to(), step.count_at_value())).collect();
         self.past.push(Past { second: self.second, counts });
+        self.whole.add(&self.current).expect("both have one shape");
         self.current.reset();
     }
 }
@@ -89,7 +103,9 @@ pub fn merge(all: impl IntoIterator<Item = Seconds>) -> BTreeMap<i64, Histogram<
     merged
 }
 
-fn small_histogram() -> Histogram<u64> {
+/// An empty histogram of nanoseconds up to an hour, known to 1 per cent.
+#[must_use]
+pub(crate) fn small_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, NANOS_MAX, DIGITS).expect("the bounds and digits are valid")
 }
 
@@ -110,6 +126,24 @@ mod tests {
         let (one, two) = (merge([one]), merge(two));
         assert_eq!(one, two);
         assert_eq!(one.values().map(Histogram::len).collect::<Vec<_>>(), [1000; 3]);
+    }
+
+    #[test]
+    fn what_is_so_far_begins_anew_at_the_origin() {
+        let mut seconds = Seconds::new(5_000_000_000);
+        let mut so_far = small_histogram();
+        let mut len = |seconds: &Seconds| {
+            seconds.copy_to(&mut so_far);
+            so_far.len()
+        };
+        for now_ns in [3_500_000_000, 4_100_000_000, 4_900_000_000] {
+            seconds.record(now_ns, 1_000);
+        }
+        assert_eq!(len(&seconds), 3);
+        for now_ns in [5_000_000_000, 5_100_000_000, 6_200_000_000, 9_000_000_000] {
+            seconds.record(now_ns, 1_000);
+        }
+        assert_eq!(len(&seconds), 4);
     }
 
     #[test]

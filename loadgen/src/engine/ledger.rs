@@ -124,8 +124,18 @@ impl Ledger {
         measured_from_ns: u64,
     ) {
         let (_, account) = &mut self.accounts[index as usize];
-        if account.handle_message(stamp.seq, broker_seq) == Arrival::Duplicate {
-            return;
+        let skipped = stamp.seq.saturating_sub(account.last() + 1);
+        let progress = &mut self.progress;
+        match account.handle_message(stamp.seq, broker_seq) {
+            Arrival::InOrder => progress.missing += skipped,
+            Arrival::OutOfOrder => {
+                progress.out_of_order += 1;
+                progress.missing = progress.missing.saturating_sub(1);
+            }
+            Arrival::Duplicate => {
+                progress.duplicated += 1;
+                return;
+            }
         }
         self.progress.delivered += 1;
         let latency_ns = now_ns.saturating_sub(stamp.intended_ns);

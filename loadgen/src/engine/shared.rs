@@ -2,6 +2,9 @@
 //! Numbers here are for steering and for progress lines; what is reported comes from the ledgers.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::Pulse;
 
 /// Where a run stands. Phases only ever go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +28,7 @@ pub(super) struct Shared {
     phase: AtomicU8,
     start_ns: AtomicU64,
     gauges: Box<[Gauges]>,
+    pulses: Box<[Mutex<Pulse>]>,
 }
 
 /// One worker's numbers, written by it alone once per turn.
@@ -40,6 +44,9 @@ pub(super) struct Gauges {
     pub(super) missed: AtomicU64,
     pub(super) arrivals: AtomicU64,
     pub(super) to_send: AtomicU64,
+    pub(super) missing: AtomicU64,
+    pub(super) duplicated: AtomicU64,
+    pub(super) out_of_order: AtomicU64,
 }
 
 /// The sums of all workers' numbers at one moment.
@@ -63,6 +70,12 @@ pub struct Progress {
     pub arrivals: u64,
     /// Publishers that have not sent everything.
     pub to_send: u64,
+    /// Messages that have not come although later ones of their topic have.
+    pub missing: u64,
+    /// Arrivals of a message that had come before.
+    pub duplicated: u64,
+    /// Messages that came after a later one of their topic.
+    pub out_of_order: u64,
 }
 
 impl Shared {
@@ -71,6 +84,7 @@ impl Shared {
             phase: AtomicU8::new(Phase::Connect as u8),
             start_ns: AtomicU64::new(0),
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
+            pulses: (0..workers).map(|_| Mutex::default()).collect(),
         }
     }
 
@@ -115,6 +129,22 @@ impl Shared {
             missed: sum(|gauges| &gauges.missed),
             arrivals: sum(|gauges| &gauges.arrivals),
             to_send: sum(|gauges| &gauges.to_send),
+            missing: sum(|gauges| &gauges.missing),
+            duplicated: sum(|gauges| &gauges.duplicated),
+            out_of_order: sum(|gauges| &gauges.out_of_order),
         }
+    }
+
+    /// A worker's pulse, for it to write; none while somebody reads it: a worker never waits.
+    pub(super) fn own_pulse(&self, worker: usize) -> Option<MutexGuard<'_, Pulse>> {
+        self.pulses[worker].try_lock().ok()
+    }
+
+    pub(super) fn pulse(&self) -> Pulse {
+        let mut all = Pulse::default();
+        for pulse in &self.pulses {
+            all.add(&pulse.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        all
     }
 }

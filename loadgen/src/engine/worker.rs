@@ -15,7 +15,7 @@ use super::client::{Change, Client, Desk, Duty, End};
 use super::publisher::Publishers;
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
-use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, Plan};
+use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
 
@@ -65,6 +65,8 @@ pub(super) struct Worker {
     /// The clock and the thread's processor time when measuring began.
     measuring_since: Option<(u64, u64)>,
     close_until_ns: u64,
+    /// When the pulse was last taken.
+    pulse_ns: u64,
 }
 
 impl Worker {
@@ -108,6 +110,7 @@ impl Worker {
             measured_from_ns: u64::MAX,
             measuring_since: None,
             close_until_ns: u64::MAX,
+            pulse_ns: 0,
         })
     }
 
@@ -132,6 +135,7 @@ impl Worker {
                 self.read(index);
             }
             self.show();
+            self.show_pulse();
             self.wait(&mut events)?;
             for event in &events {
                 self.handle_event(event);
@@ -261,11 +265,17 @@ impl Worker {
         // Twice, since the end may be there already, behind bytes that one short read takes.
         let slow = 0..self.ledger.slow.accounts();
         self.unread.extend(slow.clone().chain(slow));
-        if let Some((since_ns, cpu_ns)) = self.measuring_since.take() {
-            let passed_ns = sys::now_ns() - since_ns;
+        self.ledger.cpu_share = self.busy_share(sys::now_ns());
+        self.measuring_since = None;
+    }
+
+    /// The thread's processor time since measuring began, as a share of the time; what it was in
+    /// the end once that is over.
+    fn busy_share(&self, now_ns: u64) -> f64 {
+        self.measuring_since.map_or(self.ledger.cpu_share, |(since_ns, cpu_ns)| {
             let used_ns = sys::thread_cpu_ns() - cpu_ns;
-            self.ledger.cpu_share = used_ns as f64 / passed_ns.max(1) as f64;
-        }
+            used_ns as f64 / (now_ns - since_ns).max(1) as f64
+        })
     }
 
     fn is_closed(&self) -> bool {
@@ -430,8 +440,23 @@ impl Worker {
             (&gauges.missed, progress.missed),
             (&gauges.arrivals, progress.arrivals),
             (&gauges.to_send, self.publishers.to_send() as u64),
+            (&gauges.missing, progress.missing),
+            (&gauges.duplicated, progress.duplicated),
+            (&gauges.out_of_order, progress.out_of_order),
         ] {
             gauge.store(number, Ordering::Relaxed);
+        }
+    }
+
+    fn show_pulse(&mut self) {
+        let now_ns = sys::now_ns();
+        if now_ns < self.pulse_ns + PULSE_EVERY_NS {
+            return;
+        }
+        let busy_share = self.busy_share(now_ns);
+        if let Some(mut pulse) = self.shared.own_pulse(self.index) {
+            pulse.take(&self.ledger, busy_share);
+            self.pulse_ns = now_ns;
         }
     }
 }
