@@ -4,6 +4,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// The most separate holes remembered per subscription. With more, the oldest hole is taken for
 /// lost: should one of its messages come after all, it counts as a duplicate.
 pub const HOLES_MAX: usize = 4096;
@@ -20,7 +22,7 @@ pub const HOLES_MAX: usize = 4096;
 /// let totals = account.close(4);
 /// assert_eq!((totals.expected, totals.delivered, totals.lost), (4, 3, 1));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub struct Account {
     /// The highest publisher's seq that came.
     last: u64,
@@ -43,7 +45,7 @@ pub enum Arrival {
 
 /// Sums over accounts. Every published message is in `delivered`, `lost` or `missed` of every
 /// subscriber.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Totals {
     /// Messages that should have come.
     pub expected: u64,
@@ -65,7 +67,7 @@ pub struct Totals {
     pub gap_messages: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 struct Trouble {
     /// What is missing below `last`, in ascending order, none empty.
     holes: Vec<Range<u64>>,

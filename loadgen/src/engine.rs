@@ -5,6 +5,8 @@
 mod churn;
 mod client;
 mod ledger;
+#[cfg(test)]
+mod merging;
 mod part;
 mod publisher;
 mod pulse;
@@ -17,6 +19,8 @@ mod worker;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+
+use serde::{Deserialize, Serialize};
 
 pub use churn::Churn;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
@@ -52,7 +56,7 @@ pub const TOPICS_EACH_MAX: u32 = 1000;
 /// The subscribers take the topics in turn, [`topics_each`](Self::topics_each) at a time, and begin
 /// anew after the last; topic t is published by publisher t modulo the publishers, so that every
 /// topic has exactly one and its order is defined.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Plan {
     /// Where to.
     pub target: Target,

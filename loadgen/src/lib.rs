@@ -12,6 +12,7 @@
 //! | [`payload`] | what follows the stamp: padding, or a market's quote |
 //! | [`account`] | delivered, lost, duplicated, out of order: per subscriber and topic |
 //! | [`seconds`] | latency by the second |
+//! | [`counts`] | histograms as data |
 //! | [`watch`] | looks on during a run: rates, processor time of both sides |
 //! | [`target_process`] | what the target uses, seen from outside |
 //! | [`report`] | the result as text, JSON, CSV and a page, and what the files are |
@@ -27,6 +28,7 @@
 
 pub mod account;
 pub mod compare;
+pub mod counts;
 pub mod doctor;
 pub mod engine;
 pub mod host;

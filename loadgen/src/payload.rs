@@ -5,6 +5,8 @@
 use std::io::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::stamp::{Shape, Stamp};
 
 /// The price that every symbol begins with, in ticks of a hundredth.
@@ -26,7 +28,7 @@ const LOTS_MAX: u32 = 99;
 const QUOTE_AFTER_STAMP: &[u8] = br#"","symbol":""#;
 
 /// What a payload consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Body {
     /// A stamp and padding.
     Padded(Shape),

@@ -5,6 +5,9 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::counts;
 
 /// A second in nanoseconds.
 pub const SECOND_NS: u64 = 1_000_000_000;
@@ -28,18 +31,20 @@ const DIGITS: u8 = 2;
 /// assert_eq!(merged.keys().copied().collect::<Vec<_>>(), [-1, 0]);
 /// assert_eq!(merged[&0].len(), 2);
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Seconds {
     origin_ns: u64,
     second: i64,
+    #[serde(with = "counts::coarse")]
     current: Histogram<u64>,
     /// Of the seconds that are over; those before the origin no longer once it is reached.
+    #[serde(with = "counts::coarse")]
     whole: Histogram<u64>,
     past: Vec<Past>,
 }
 
 /// A second that is over.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Past {
     second: i64,
     /// Latencies in nanoseconds and how often each was seen.

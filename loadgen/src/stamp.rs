@@ -2,6 +2,8 @@
 //! when it should have been sent. Fixed width at a fixed offset, so that it is read with no
 //! parser. Knows no protocol; called by the publishers and by whoever receives.
 
+use serde::{Deserialize, Serialize};
+
 /// What identifies one published message and times it.
 ///
 /// ```
@@ -30,7 +32,7 @@ pub struct Stamp {
 }
 
 /// How a stamp lies in a payload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Shape {
     /// A JSON object with one string: `{"s":"` + 56 hexadecimal digits + padding + `"}`.
     Json,

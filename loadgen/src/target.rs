@@ -8,11 +8,12 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use broker_proto::handshake::{UriError, WsUri};
+use serde::{Deserialize, Serialize};
 
 pub use native::Protocol;
 
 /// A server to load.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Target {
     /// Where every connection goes.
     pub address: SocketAddr,

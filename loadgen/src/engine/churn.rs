@@ -1,6 +1,8 @@
 //! Who leaves when, where subscribers come and go during a run. Pure arithmetic; read by all
 //! workers alike, each of which sees to its own subscribers.
 
+use serde::{Deserialize, Serialize};
+
 /// A part of the subscribers leaves in turn, at a steady rate, and comes back.
 ///
 /// ```
@@ -14,7 +16,7 @@
 /// assert_eq!(churn.next_due(&mut turn, 200_000_000), None);
 /// assert_eq!(churn.next_due(&mut turn, 300_000_000), Some(0));
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Churn {
     /// How many subscribers take part, at least one: the first so many.
     pub subscribers: u32,

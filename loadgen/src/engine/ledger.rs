@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use broker_proto::ws::CloseCode;
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use super::slow::{SlowBook, last_seq};
 use crate::account::{Account, Arrival};
+use crate::counts;
 use crate::seconds::Seconds;
 use crate::stamp::Stamp;
 
@@ -25,14 +27,16 @@ pub const HICCUP_NS: u64 = 10_000_000;
 const KINDS_MAX: usize = 32;
 
 /// One worker's counts.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Ledger {
     /// The account of each of the worker's subscribers, with its topic.
     pub accounts: Vec<(u32, Account)>,
     /// From the intended send to the arrival, in nanoseconds, of what was published after the
     /// warm-up. Duplicates are not timed.
+    #[serde(with = "counts")]
     pub latency: Histogram<u64>,
     /// From the intended to the actual send, in nanoseconds, after the warm-up.
+    #[serde(with = "counts")]
     pub lag: Histogram<u64>,
     /// Messages sent, by topic; those of other workers' publishers are 0 here.
     pub sent: Vec<u64>,
@@ -72,7 +76,7 @@ pub struct Ledger {
 }
 
 /// Sleeps from which the system woke a thread too late, because somebody else had its core.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Hiccups {
     /// How many there were.
     pub count: u64,
@@ -83,7 +87,7 @@ pub struct Hiccups {
 }
 
 /// Counts by text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Tally(BTreeMap<String, u64>);
 
 impl Ledger {

@@ -1,6 +1,8 @@
 //! Which connections are whose: all workers of a run, in however many processes, take subscribers
 //! and publishers in turn. Pure arithmetic; asked by the plan and the workers.
 
+use serde::{Deserialize, Serialize};
+
 /// The workers of one engine among those of the whole run.
 ///
 /// ```
@@ -11,7 +13,7 @@
 /// assert!(part.numbers(1, 10).eq([3, 7]));
 /// assert_eq!((part.place_of(7, 1), part.place_of(6, 1)), (Some(1), None));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Part {
     /// The number of its first worker.
     pub first: usize,

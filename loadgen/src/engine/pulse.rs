@@ -4,8 +4,10 @@
 //! comes from the ledgers.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::{Hiccups, Ledger};
+use crate::counts;
 use crate::seconds::small_histogram;
 
 /// How often a worker takes its pulse: every 200 ms.
@@ -15,10 +17,11 @@ pub const PULSE_EVERY_NS: u64 = 200_000_000;
 const LAG_QUANTILE: f64 = 0.99;
 
 /// How one worker does, or all together. Before measuring begins, only the latency is filled.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Pulse {
     /// From the intended send to the arrival, in nanoseconds, of what arrived since measuring
     /// began; before that, of what arrived during the warm-up.
+    #[serde(with = "counts::coarse")]
     pub latency: Histogram<u64>,
     /// 99 per cent of the measured messages were sent no later than so long after they were due; of
     /// several publishing workers, the worst one's.

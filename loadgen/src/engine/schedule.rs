@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use drawn::Drawn;
 pub use drawn::{Arrivals, DRAWN_MAX, Popularity};
+use serde::{Deserialize, Serialize};
 
 /// The whole run's messages. With a constant rate, number k is due k / rate seconds after the
 /// start, on topic k modulo the topics.
@@ -20,7 +21,7 @@ pub use drawn::{Arrivals, DRAWN_MAX, Popularity};
 /// assert_eq!(schedule.due_after_ns(100), 1_000_000_000);
 /// assert_eq!(schedule.messages_of(1), 367);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Schedule {
     rate: f64,
     topics: u32,

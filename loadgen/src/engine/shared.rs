@@ -6,8 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Pulse;
 
+use serde::{Deserialize, Serialize};
+
 /// Where a run stands. Phases only ever go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[repr(u8)]
 pub enum Phase {
     /// Connections are opened, and subscriptions sent and answered.
@@ -50,7 +52,7 @@ pub(super) struct Gauges {
 }
 
 /// The sums of all workers' numbers at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Progress {
     /// Connections that were made and, for subscribers, whose subscription was answered.
     pub ready: u64,

@@ -2,8 +2,10 @@
 //! sockets and no clock; the plan says who, each worker keeps the book of its own.
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::ledger::{Tally, histogram};
+use crate::counts;
 
 /// The most bytes a second that count as slow.
 pub const SLOW_BYTES_MAX: u32 = 500_000;
@@ -23,7 +25,7 @@ pub(super) const READ_EVERY_NS: u64 = 100_000_000;
 /// let slow = Slow { subscribers: 2, bytes_per_second: 1024 };
 /// assert_eq!(slow.bytes_in(500_000_000), 512);
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Slow {
     /// How many subscribers take part, at least one: the first so many.
     pub subscribers: u32,
@@ -32,17 +34,18 @@ pub struct Slow {
 }
 
 /// What a worker notes of its slow readers, whose accounts are its first ones.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct SlowBook {
     ends: Vec<End>,
     /// As [`Ledger::latency`](super::Ledger::latency), of the slow readers alone.
+    #[serde(with = "counts")]
     pub latency: Histogram<u64>,
     /// How they were closed, where that was to be expected.
     pub closes: Tally,
 }
 
 /// How it stands with one slow reader's connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 enum End {
     Open,
     /// A close frame came, or something that is no frame; `is_right` if it may be so.

@@ -6,13 +6,14 @@ use broker_proto::command::{Answer, Command, Payload, SubscribeOptions};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use broker_proto::ws::Opcode;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Incoming;
 use crate::stamp::Shape;
 
 /// Which of the two is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
 pub enum Protocol {
     /// `altavoz.v1.json`: text frames, JSON payloads.
     Json,

@@ -2,6 +2,7 @@
 //! nothing and reads no clock; made and read by the schedule.
 
 use fastrand::Rng;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The most messages of a drawn schedule: 20 million, which take 320 MB.
 pub const DRAWN_MAX: usize = 20_000_000;
@@ -27,7 +28,7 @@ pub struct Popularity {
 }
 
 /// All messages, in the order of their times.
-#[derive(Debug)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Drawn {
     pub(super) messages: Vec<Message>,
     by_topic: Vec<u32>,
@@ -40,6 +41,20 @@ pub(super) struct Message {
     pub(super) topic: u32,
     /// Its number within its topic, from 1.
     pub(super) seq: u32,
+}
+
+/// As three numbers: there may be millions.
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.after_ns, self.topic, self.seq).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (after_ns, topic, seq) = Deserialize::deserialize(deserializer)?;
+        Ok(Self { after_ns, topic, seq })
+    }
 }
 
 impl Drawn {
