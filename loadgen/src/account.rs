@@ -16,9 +16,9 @@ pub const HOLES_MAX: usize = 4096;
 /// use loadgen::account::{Account, Arrival};
 ///
 /// let mut account = Account::default();
-/// assert_eq!(account.handle_message(1, 10), Arrival::InOrder);
-/// assert_eq!(account.handle_message(3, 12), Arrival::InOrder); // 2 is missing so far
-/// assert_eq!(account.handle_message(2, 11), Arrival::OutOfOrder);
+/// assert_eq!(account.handle_message(1, Some(10)), Arrival::InOrder);
+/// assert_eq!(account.handle_message(3, Some(12)), Arrival::InOrder); // 2 is missing so far
+/// assert_eq!(account.handle_message(2, Some(11)), Arrival::OutOfOrder);
 /// let totals = account.close(4);
 /// assert_eq!((totals.expected, totals.delivered, totals.lost), (4, 3, 1));
 /// ```
@@ -78,12 +78,15 @@ struct Trouble {
 
 impl Account {
     /// A message came: `seq` is its publisher's number in the topic from 1, no higher than what
-    /// will be published; `broker_seq` is the broker's, whatever it says.
-    pub fn handle_message(&mut self, seq: u64, broker_seq: u64) -> Arrival {
-        if self.broker_last != 0 && broker_seq != self.broker_last.saturating_add(1) {
-            self.trouble().totals.seq_breaks += 1;
+    /// will be published; `broker_seq` is the broker's, whatever it says. With a broker that does
+    /// not number, there is nothing that could break.
+    pub fn handle_message(&mut self, seq: u64, broker_seq: Option<u64>) -> Arrival {
+        if let Some(broker_seq) = broker_seq {
+            if self.broker_last != 0 && broker_seq != self.broker_last.saturating_add(1) {
+                self.trouble().totals.seq_breaks += 1;
+            }
+            self.broker_last = broker_seq;
         }
-        self.broker_last = broker_seq;
         let arrival = self.place(seq);
         match arrival {
             Arrival::InOrder => self.delivered += 1,
@@ -232,7 +235,7 @@ mod tests {
     fn after(arrivals: &[u64]) -> Account {
         let mut account = Account::default();
         for (at, &seq) in arrivals.iter().enumerate() {
-            account.handle_message(seq, 1 + at as u64);
+            account.handle_message(seq, Some(1 + at as u64));
         }
         account
     }
@@ -259,6 +262,17 @@ mod tests {
     }
 
     #[test]
+    fn a_broker_that_does_not_number_is_held_to_the_publishers_numbers_alone() {
+        let mut account = Account::default();
+        for seq in [1, 2, 4, 4] {
+            account.handle_message(seq, None);
+        }
+        let totals = account.close(4);
+        assert_eq!((totals.delivered, totals.lost, totals.duplicated), (3, 1, 1));
+        assert_eq!((totals.seq_breaks, account.broker_last()), (0, 0));
+    }
+
+    #[test]
     fn holes_are_filled_from_any_side() {
         for order in [[2, 3, 4], [4, 3, 2], [3, 2, 4], [3, 4, 2]] {
             let totals = after(&[1, 5, order[0], order[1], order[2]]).close(5);
@@ -270,10 +284,10 @@ mod tests {
     #[test]
     fn the_brokers_own_seq_must_go_on_by_one_or_a_gap_must_say_why() {
         let mut account = Account::default();
-        account.handle_message(1, 7);
-        account.handle_message(2, 9);
+        account.handle_message(1, Some(7));
+        account.handle_message(2, Some(9));
         account.handle_gap(10, 12);
-        account.handle_message(6, 13);
+        account.handle_message(6, Some(13));
         let totals = account.close(6);
         assert_eq!((totals.seq_breaks, totals.gap_notices, totals.gap_messages), (1, 1, 3));
         assert_eq!((totals.delivered, totals.lost), (3, 3));
@@ -283,20 +297,20 @@ mod tests {
     fn what_was_published_while_disconnected_is_missed_and_what_is_absent_later_is_lost() {
         let mut account = after(&[1, 2, 3]);
         assert_eq!(account.handle_rejoin(7), 4);
-        assert_eq!(account.handle_message(8, 8), Arrival::InOrder);
+        assert_eq!(account.handle_message(8, Some(8)), Arrival::InOrder);
         assert!(account.close(8).is_clean());
-        account.handle_message(10, 10);
+        account.handle_message(10, Some(10));
         let totals = account.close(10);
         assert_eq!((totals.delivered, totals.missed, totals.lost), (5, 4, 1));
         assert!(totals.is_closed() && !totals.is_clean());
-        assert_eq!(account.handle_message(5, 11), Arrival::Duplicate);
+        assert_eq!(account.handle_message(5, Some(11)), Arrival::Duplicate);
     }
 
     #[test]
     fn who_missed_nothing_goes_on_as_before_and_a_seq_beyond_all_that_was_sent_does_not_pass() {
         let mut account = after(&[1, 2]);
         assert_eq!(account.handle_rejoin(2), 0);
-        account.handle_message(3, 3);
+        account.handle_message(3, Some(3));
         assert!(account.close(3).is_clean());
         account.handle_rejoin(u64::MAX);
         let totals = account.close(3);
@@ -306,8 +320,8 @@ mod tests {
     #[test]
     fn a_broker_that_counts_to_the_end_of_all_numbers_does_no_harm() {
         let mut account = Account::default();
-        account.handle_message(1, u64::MAX);
-        account.handle_message(2, u64::MAX);
+        account.handle_message(1, Some(u64::MAX));
+        account.handle_message(2, Some(u64::MAX));
         account.handle_gap(0, u64::MAX);
         account.handle_gap(9, 3);
         let mut totals = account.close(2);
@@ -320,10 +334,10 @@ mod tests {
         let mut account = Account::default();
         let last = 2 * (HOLES_MAX as u64 + 1);
         for seq in (2..=last).step_by(2) {
-            account.handle_message(seq, seq);
+            account.handle_message(seq, Some(seq));
         }
-        assert_eq!(account.handle_message(1, last + 1), Arrival::Duplicate);
-        assert_eq!(account.handle_message(3, last + 2), Arrival::OutOfOrder);
+        assert_eq!(account.handle_message(1, Some(last + 1)), Arrival::Duplicate);
+        assert_eq!(account.handle_message(3, Some(last + 2)), Arrival::OutOfOrder);
         let totals = account.close(last);
         assert_eq!(totals.lost, HOLES_MAX as u64);
         assert!(totals.is_closed());

@@ -4,6 +4,7 @@
 
 mod churn;
 mod client;
+mod keepalive;
 mod ledger;
 #[cfg(test)]
 mod merging;
@@ -23,6 +24,7 @@ use std::thread::{self, JoinHandle};
 use serde::{Deserialize, Serialize};
 
 pub use churn::Churn;
+pub use keepalive::KEEPALIVE_NS;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use part::Part;
 pub use pulse::{PULSE_EVERY_NS, Pulse};
@@ -71,7 +73,8 @@ pub struct Plan {
     pub topics_each: u32,
     /// Connections that publish; at most as many as topics.
     pub publishers: u32,
-    /// The names of the topics: valid, and free of characters that JSON would escape.
+    /// The names of the topics, as the target's protocol has them: valid, and free of characters
+    /// that JSON would escape.
     pub topics: Vec<String>,
     /// What is published when.
     pub schedule: Schedule,
@@ -105,12 +108,14 @@ impl Plan {
         Self {
             sources: Sources::new(target.address, connections, sys::ports_per_source()),
             body: Body::Padded(target.protocol.shape()),
+            topics: (0..topics)
+                .map(|topic| target.protocol.topic(&format!("loadgen/{run:08x}/{topic}")))
+                .collect(),
             target,
             run,
             subscribers,
             topics_each: 1,
             publishers,
-            topics: (0..topics).map(|topic| format!("loadgen/{run:08x}/{topic}")).collect(),
             schedule,
             payload_bytes,
             threads,

@@ -1,8 +1,11 @@
 //! What the load is aimed at: an address, and the protocol spoken there. Opens no socket.
-//! Built by the scenarios, used by the engine; a protocol says how to subscribe, how to publish
-//! and where the payload of a message lies.
+//! Built by the scenarios, used by the engine; a protocol says how to open a session, subscribe and
+//! publish, and where the payload of a message lies. One file per protocol.
 
+mod access;
+mod mqtt;
 mod native;
+mod protocol;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
@@ -10,7 +13,13 @@ use std::net::{SocketAddr, ToSocketAddrs as _};
 use broker_proto::handshake::{UriError, WsUri};
 use serde::{Deserialize, Serialize};
 
-pub use native::Protocol;
+use native::Encoding;
+
+pub use access::{Access, Secret};
+pub use protocol::Protocol;
+
+/// The longest message taken from a server, in bytes: more than any payload that can be asked for.
+pub const MESSAGE_BYTES_MAX: u32 = 128 << 20;
 
 /// A server to load.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -23,6 +32,8 @@ pub struct Target {
     pub resource: String,
     /// What is spoken after the handshake.
     pub protocol: Protocol,
+    /// What it takes to be let in; none unless it is set.
+    pub access: Access,
 }
 
 /// Why there is no target to load.
@@ -52,12 +63,14 @@ pub enum TargetError {
 /// One thing that a server said, as far as a load generator cares.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
+    /// The session may be opened.
+    Hello,
     /// A message of a topic.
     Message {
-        /// The topic as it stands in the frame.
+        /// The topic as it stands in the frame; empty where there are no topics.
         topic: &'a [u8],
-        /// The server's own number of the message in its topic.
-        seq: u64,
+        /// The server's own number of the message in its topic, if it numbers them.
+        seq: Option<u64>,
         /// What was published.
         payload: &'a [u8],
     },
@@ -84,8 +97,23 @@ pub enum Incoming<'a> {
         /// The last seq missing.
         to: u64,
     },
+    /// The protocol's own ping, to be answered with [`Protocol::pong`].
+    Ping,
+    /// Something that is as it should be and means nothing to a load generator.
+    Noted,
     /// Nothing that is known.
     Unknown,
+    /// Not the protocol at all: what follows can't be read either.
+    Malformed(&'static str),
+}
+
+/// What must come before a session is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// [`Incoming::Hello`]; then it is for [`Target::welcome`] to go on.
+    Hello,
+    /// So many of [`Incoming::Accepted`]; with 0 it is open.
+    Answers(u32),
 }
 
 impl Target {
@@ -106,13 +134,65 @@ impl Target {
         let address = found
             .min_by_key(|address| !address.is_ipv4())
             .ok_or_else(|| unknown(io::Error::from(io::ErrorKind::NotFound)))?;
-        Ok(Self { address, host: uri.host_header(), resource: uri.target().to_owned(), protocol })
+        Ok(Self {
+            address,
+            host: uri.host_header(),
+            resource: uri.target().to_owned(),
+            protocol,
+            access: Access::default(),
+        })
+    }
+
+    /// The subprotocols to ask for in the handshake, at most one.
+    #[must_use]
+    pub fn subprotocols(&self) -> Vec<&str> {
+        let chosen = self.access.subprotocol.as_deref();
+        let name = chosen.or(self.protocol.subprotocol()).filter(|name| !name.is_empty());
+        name.into_iter().collect()
+    }
+
+    /// Begins a session that is to subscribe to these topics, right after the handshake: gives
+    /// `send` one message after the other.
+    pub fn open(&self, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
+        match self.protocol {
+            Protocol::Json => Encoding::Json.open(&self.access, topics, send),
+            Protocol::Bin => Encoding::Bin.open(&self.access, topics, send),
+            Protocol::Mqtt => mqtt::open(&self.access, send),
+        }
+    }
+
+    /// Goes on where [`open`](Self::open) had to wait for a hello.
+    pub fn welcome(&self, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
+        match self.protocol {
+            Protocol::Json | Protocol::Bin => Wait::Answers(0),
+            Protocol::Mqtt => mqtt::welcome(topics, send),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a protocol reads from a stream that comes in two pieces, cut at `cut`.
+    pub(super) fn read_split(
+        read: fn(&[u8]) -> Option<(Incoming<'_>, usize)>,
+        stream: &[u8],
+        cut: usize,
+    ) -> Vec<String> {
+        let (mut found, mut held) = (Vec::new(), Vec::new());
+        for piece in [&stream[..cut], &stream[cut..]] {
+            held.extend_from_slice(piece);
+            let mut at = 0;
+            while let Some((incoming, used)) = read(&held[at..]) {
+                found.push(format!("{incoming:?}"));
+                at += used;
+            }
+            held.drain(..at);
+        }
+        assert!(held.is_empty(), "left over: {held:?}");
+        found
+    }
 
     #[test]
     fn a_url_becomes_an_address_a_host_and_a_path() {

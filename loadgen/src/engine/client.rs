@@ -8,7 +8,6 @@ mod upgrading;
 
 use std::io::{self, Read as _, Write as _};
 
-use broker_proto::topic::Filter;
 use broker_proto::ws::{
     CloseCode, CloseFrame, Decoder, Event, Opcode, Role, close_payload, encode_masked_frame,
 };
@@ -16,11 +15,9 @@ use mio::net::TcpStream;
 
 use super::{Ledger, Plan};
 use crate::sys;
-use incoming::handle_message;
+use crate::target::{MESSAGE_BYTES_MAX, Wait};
+use incoming::{Partial, Talk};
 use upgrading::Upgrading;
-
-/// The longest message taken from a server: more than any payload that can be asked for.
-const MESSAGE_BYTES_MAX: u32 = 128 << 20;
 
 /// Reads in a row from one socket; after these the others have their turn.
 const READS_MAX: usize = 4;
@@ -30,8 +27,8 @@ const READS_MAX: usize = 4;
 pub(super) enum Duty {
     /// Subscribes; the first of its accounts in the worker's ledger is `account`, one per topic.
     Subscribe { subscriber: u32, account: u32 },
-    /// Only publishes.
-    Publish,
+    /// Only publishes, as the publisher with this number.
+    Publish { publisher: u32 },
 }
 
 /// One connection.
@@ -40,6 +37,8 @@ pub(super) struct Client {
     duty: Duty,
     stage: Stage,
     decoder: Decoder,
+    /// What came of a command that is not complete.
+    partial: Option<Box<Partial>>,
     /// What the socket would not take yet.
     unsent: Option<Box<Unsent>>,
 }
@@ -47,7 +46,9 @@ pub(super) struct Client {
 enum Stage {
     Connecting,
     Upgrading(Box<Upgrading>),
-    /// The subscribes are sent, `left` of them are not answered yet.
+    /// The server must say hello before there is anything to ask for.
+    Greeting,
+    /// What opens the session is sent, `left` of its answers have not come yet.
     Subscribing {
         left: u32,
     },
@@ -62,6 +63,17 @@ enum Stage {
 struct Unsent {
     bytes: Vec<u8>,
     written: usize,
+}
+
+impl Stage {
+    /// What to be in while that has not come.
+    fn until(wait: Wait) -> Self {
+        match wait {
+            Wait::Hello => Self::Greeting,
+            Wait::Answers(0) => Self::Ready,
+            Wait::Answers(left) => Self::Subscribing { left },
+        }
+    }
 }
 
 /// What the worker must know of after a call.
@@ -100,7 +112,7 @@ impl Client {
     /// A connection that was started on `socket`; None if it will be given one later.
     pub(super) fn new(duty: Duty) -> Self {
         let decoder = Decoder::new(Role::Client, MESSAGE_BYTES_MAX);
-        Self { socket: None, duty, stage: Stage::Connecting, decoder, unsent: None }
+        Self { socket: None, duty, stage: Stage::Connecting, decoder, partial: None, unsent: None }
     }
 
     /// Forgets the connection that was, so that another can be made.
@@ -255,24 +267,11 @@ impl Client {
     }
 
     fn handle_upgraded(&mut self, plan: &Plan) -> io::Result<()> {
-        let Duty::Subscribe { subscriber, .. } = self.duty else {
-            self.stage = Stage::Ready;
-            return Ok(());
-        };
-        if plan.topics_each == 0 {
-            self.stage = Stage::Ready;
-            return Ok(());
-        }
-        self.stage = Stage::Subscribing { left: plan.topics_each };
-        let protocol = plan.target.protocol;
-        let (mut command, mut frames) = (Vec::new(), Vec::new());
-        // The answer to the subscribe of the nth topic has the id n, from 1.
-        for (id, topic) in (1..).zip(plan.topics_of(subscriber)) {
-            let filter = Filter::new(&plan.topics[topic as usize]).map_err(io::Error::other)?;
-            command.clear();
-            protocol.subscribe(&mut command, id, filter);
-            encode_masked_frame(&mut frames, protocol.opcode(), &command, mask_key());
-        }
+        let (mut frames, opcode) = (Vec::new(), plan.target.protocol.opcode());
+        let wait = plan.target.open(&plan.names_for(self.duty), |command| {
+            encode_masked_frame(&mut frames, opcode, command, mask_key());
+        });
+        self.stage = Stage::until(wait);
         self.send(&frames)
     }
 
@@ -286,21 +285,21 @@ impl Client {
                 why
             })?;
             at += used;
-            let control = match event {
+            let talk = Talk {
+                duty: self.duty,
+                stage: &mut self.stage,
+                partial: &mut self.partial,
+                now_ns,
+            };
+            let answer = match event {
                 None => return Ok(()),
-                Some(Event::Text(text)) => {
-                    handle_message(text.as_bytes(), self.duty, &mut self.stage, now_ns, desk)?;
-                    None
-                }
-                Some(Event::Binary(bytes)) => {
-                    handle_message(bytes, self.duty, &mut self.stage, now_ns, desk)?;
-                    None
-                }
+                Some(Event::Text(text)) => talk.handle_message(text.as_bytes(), desk)?,
+                Some(Event::Binary(bytes)) => talk.handle_message(bytes, desk)?,
                 Some(Event::Ping(payload)) => {
                     desk.ledger.pings += 1;
-                    Some((Opcode::Pong, payload.to_vec()))
+                    frame_of(Opcode::Pong, payload)
                 }
-                Some(Event::Pong(_)) => None,
+                Some(Event::Pong(_)) => Vec::new(),
                 Some(Event::Close(frame)) => {
                     let code = frame.map_or(CloseCode::NORMAL, |frame| frame.code);
                     let why = frame.map_or("no close code".to_owned(), |frame| close_text(&frame));
@@ -316,16 +315,14 @@ impl Client {
                     return Err(why);
                 }
             };
-            if let Some((opcode, payload)) = control {
-                self.send_control(opcode, &payload).map_err(|error| error.to_string())?;
+            if !answer.is_empty() {
+                self.send(&answer).map_err(|error| error.to_string())?;
             }
         }
     }
 
     fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
-        let mut frame = Vec::new();
-        encode_masked_frame(&mut frame, opcode, payload, mask_key());
-        self.send(&frame)
+        self.send(&frame_of(opcode, payload))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -348,6 +345,13 @@ impl Client {
             _ => End::Failed(why),
         })
     }
+}
+
+/// A frame of its own for one command or control message.
+pub(super) fn frame_of(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    encode_masked_frame(&mut frame, opcode, payload, mask_key());
+    frame
 }
 
 /// For the account: why the connection is about to end.

@@ -123,7 +123,7 @@ impl Ledger {
         &mut self,
         index: u32,
         stamp: &Stamp,
-        broker_seq: u64,
+        broker_seq: Option<u64>,
         now_ns: u64,
         measured_from_ns: u64,
     ) {

@@ -86,7 +86,7 @@ fn apply(ledger: &mut Ledger, place: usize, topic: u32, event: &Event, plan: &Pl
         Event::Arrival { seq, broker_seq, intended_ns, latency_ns } => {
             let stamp = Stamp { run: plan.run, publisher: 0, topic, seq, intended_ns };
             let now_ns = intended_ns + latency_ns;
-            ledger.handle_message(account, &stamp, broker_seq, now_ns, MEASURED_FROM_NS);
+            ledger.handle_message(account, &stamp, Some(broker_seq), now_ns, MEASURED_FROM_NS);
         }
         Event::Gap { from, to } => ledger.accounts[place].1.handle_gap(from, to),
         Event::Rejoin { position } => ledger.handle_rejoin(account, position),

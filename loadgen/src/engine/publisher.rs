@@ -5,7 +5,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use broker_proto::topic::Topic;
 use broker_proto::ws::encode_masked_frame;
 
 use super::client::{Client, mask_key};
@@ -136,8 +135,7 @@ impl Publishers {
             seq: due.seq,
             intended_ns: self.start_ns + due.after_ns,
         };
-        let topic =
-            Topic::new(&plan.topics[due.topic as usize]).expect("the plan's topics are valid");
+        let topic = &plan.topics[due.topic as usize];
         self.payload.clear();
         match plan.body {
             Body::Padded(shape) => shape.write(&stamp, plan.payload_bytes, &mut self.payload),

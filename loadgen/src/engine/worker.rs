@@ -12,6 +12,7 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
 use super::client::{Change, Client, Desk, Duty, End};
+use super::keepalive::Keepalive;
 use super::publisher::Publishers;
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
@@ -58,6 +59,7 @@ pub(super) struct Worker {
     unread: VecDeque<usize>,
     /// When the slow readers last read.
     slow_since_ns: u64,
+    keepalive: Keepalive,
     publishers: Publishers,
     ledger: Ledger,
     buffer: Vec<u8>,
@@ -81,7 +83,7 @@ impl Worker {
         let mut publishers = Publishers::default();
         for number in plan.publishers_on(index) {
             publishers.add(&plan, number, clients.len());
-            clients.push(Client::new(Duty::Publish));
+            clients.push(Client::new(Duty::Publish { publisher: number }));
         }
         clients.shrink_to_fit();
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
@@ -105,6 +107,7 @@ impl Worker {
             open: 0,
             unread: VecDeque::new(),
             slow_since_ns: sys::now_ns(),
+            keepalive: Keepalive::new(sys::now_ns()),
             publishers,
             buffer: vec![0; RECEIVE_BYTES],
             measured_from_ns: u64::MAX,
@@ -129,6 +132,7 @@ impl Worker {
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}
             }
+            self.keepalive.send_due(&self.plan, &mut self.clients);
             self.read_slowly();
             for _ in 0..self.unread.len() {
                 let Some(index) = self.unread.pop_front() else { break };

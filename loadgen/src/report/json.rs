@@ -22,7 +22,7 @@ pub fn to_json(report: &Report) -> Value {
         "target": {
             "url": report.url,
             "address": plan.target.address.to_string(),
-            "protocol": plan.target.protocol.subprotocol(),
+            "protocol": plan.target.protocol.name(),
             "process": target_process(&report.watched),
         },
         "plan": {

@@ -47,13 +47,13 @@ mod tests {
     #[test]
     fn a_reader_that_was_cut_must_have_got_everything_up_to_there_and_others_everything() {
         let mut account = Account::default();
-        account.handle_message(1, 1);
-        account.handle_message(2, 2);
+        account.handle_message(1, Some(1));
+        account.handle_message(2, Some(2));
         let mut readers = SlowReaders::new();
         readers.close(&account, 10, true);
         assert!(readers.totals.is_clean());
         assert_eq!((readers.totals.delivered, readers.after_cut), (2, 8));
-        account.handle_message(4, 4);
+        account.handle_message(4, Some(4));
         readers.close(&account, 10, true);
         assert_eq!((readers.totals.lost, readers.totals.seq_breaks), (1, 1));
         readers.close(&Account::default(), 10, false);

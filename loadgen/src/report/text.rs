@@ -15,7 +15,7 @@ use crate::verdict::Verdict;
 pub fn summary(report: &Report) -> String {
     let mut out = String::new();
     let plan = &report.plan;
-    line(&mut out, "target", &format!("{} ({})", report.url, plan.target.protocol.subprotocol()));
+    line(&mut out, "target", &format!("{} ({})", report.url, plan.target.protocol.name()));
     line(&mut out, "connections", &connections(report));
     tally(&mut out, "failed", &report.failures);
     if report.course.start_ns == 0 {

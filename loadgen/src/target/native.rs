@@ -5,59 +5,50 @@ use broker_proto::bin::{self, ServerMessage};
 use broker_proto::command::{Answer, Command, Payload, SubscribeOptions};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
-use broker_proto::ws::Opcode;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Incoming;
-use crate::stamp::Shape;
+use super::{Access, Incoming, Wait};
+
+/// The answer to a connect has this id; those to subscribes have the numbers from 1.
+const CONNECT_ID: u64 = 0;
+
+/// What the plan's topics are known to be.
+const VALID: &str = "the plan's topics are valid";
 
 /// Which of the two is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
-pub enum Protocol {
-    /// `altavoz.v1.json`: text frames, JSON payloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// `altavoz.v1.json`.
     Json,
-    /// `altavoz.v1.bin`: binary frames, payloads of any bytes.
+    /// `altavoz.v1.bin`.
     Bin,
 }
 
-impl Protocol {
-    /// The subprotocol to ask for in the handshake.
-    #[must_use]
-    pub fn subprotocol(self) -> &'static str {
-        match self {
-            Self::Json => "altavoz.v1.json",
-            Self::Bin => "altavoz.v1.bin",
+impl Encoding {
+    /// Says who it is if there is a token, and subscribes; each command is answered.
+    pub(super) fn open(
+        self,
+        access: &Access,
+        topics: &[&str],
+        mut send: impl FnMut(&[u8]),
+    ) -> Wait {
+        let mut command = Vec::new();
+        if let Some(token) = &access.token {
+            let connect = Command::Connect { token: Some(token.reveal()) };
+            self.encode(&mut command, Some(CONNECT_ID), &connect);
+            send(&command);
         }
-    }
-
-    /// The frames that commands travel in.
-    #[must_use]
-    pub fn opcode(self) -> Opcode {
-        match self {
-            Self::Json => Opcode::Text,
-            Self::Bin => Opcode::Binary,
+        for (id, topic) in (1..).zip(topics) {
+            command.clear();
+            self.subscribe(&mut command, id, Filter::new(topic).expect(VALID));
+            send(&command);
         }
+        Wait::Answers(topics.len() as u32 + u32::from(access.token.is_some()))
     }
 
-    /// How a stamp lies in a payload.
-    #[must_use]
-    pub fn shape(self) -> Shape {
-        match self {
-            Self::Json => Shape::Json,
-            Self::Bin => Shape::Raw,
-        }
-    }
-
-    /// Appends the command that subscribes to one topic; the answer names `id`.
-    pub fn subscribe(self, out: &mut Vec<u8>, id: u64, filter: Filter<'_>) {
-        let options = SubscribeOptions::default();
-        self.encode(out, Some(id), &Command::Subscribe { filter, options });
-    }
-
-    /// Appends the command that publishes `payload`, which has this protocol's
-    /// [`shape`](Self::shape). Only a failure is answered.
-    pub fn publish(self, out: &mut Vec<u8>, topic: Topic<'_>, payload: &[u8]) {
+    /// Appends the command that publishes `payload`. Only a failure is answered.
+    pub(super) fn publish(self, out: &mut Vec<u8>, topic: &str, payload: &[u8]) {
+        let topic = Topic::new(topic).expect(VALID);
         let payload = match self {
             Self::Json => Payload::Json(payload),
             Self::Bin => Payload::Opaque(payload),
@@ -66,12 +57,16 @@ impl Protocol {
     }
 
     /// Reads the payload of one frame from the server.
-    #[must_use]
-    pub fn read(self, bytes: &[u8]) -> Incoming<'_> {
+    pub(super) fn read(self, bytes: &[u8]) -> Incoming<'_> {
         match self {
             Self::Json => read_message(bytes).unwrap_or_else(|| read_notice(bytes)),
             Self::Bin => read_binary(bytes),
         }
+    }
+
+    fn subscribe(self, out: &mut Vec<u8>, id: u64, filter: Filter<'_>) {
+        let options = SubscribeOptions::default();
+        self.encode(out, Some(id), &Command::Subscribe { filter, options });
     }
 
     fn encode(self, out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
@@ -90,7 +85,7 @@ fn read_message(bytes: &[u8]) -> Option<Incoming<'_>> {
     let rest = rest.strip_prefix(br#"","seq":"#)?;
     let (digits, rest) = rest.split_at(rest.iter().position(|&byte| byte == b',')?);
     let payload = rest.strip_prefix(br#","data":"#)?.strip_suffix(b"}")?;
-    Some(Incoming::Message { topic, seq: number(digits)?, payload })
+    Some(Incoming::Message { topic, seq: Some(number(digits)?), payload })
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
@@ -125,7 +120,7 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
 fn read_binary(bytes: &[u8]) -> Incoming<'_> {
     match bin::decode_server(bytes) {
         Ok(ServerMessage::Message { topic, seq, payload }) => {
-            Incoming::Message { topic: topic.as_bytes(), seq, payload: payload.bytes() }
+            Incoming::Message { topic: topic.as_bytes(), seq: Some(seq), payload: payload.bytes() }
         }
         Ok(ServerMessage::Ok { id, answer }) => {
             let position = match answer {
@@ -146,18 +141,20 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Secret;
     use super::*;
 
     #[test]
     fn a_json_message_is_found_without_parsing_and_its_payload_is_left_alone() {
         let bytes = br#"{"topic":"a/b","seq":18,"data":{"s":"x,}"}}"#;
-        let expected = Incoming::Message { topic: b"a/b", seq: 18, payload: br#"{"s":"x,}"}"# };
-        assert_eq!(Protocol::Json.read(bytes), expected);
+        let expected =
+            Incoming::Message { topic: b"a/b", seq: Some(18), payload: br#"{"s":"x,}"}"# };
+        assert_eq!(Encoding::Json.read(bytes), expected);
     }
 
     #[test]
     fn json_answers_errors_and_gaps_are_told_apart() {
-        let read = |text: &'static str| Protocol::Json.read(text.as_bytes());
+        let read = |text: &'static str| Encoding::Json.read(text.as_bytes());
         assert_eq!(
             read(r#"{"id":1,"ok":{"topic":"t"}}"#),
             Incoming::Accepted { id: 1, position: None }
@@ -183,26 +180,40 @@ mod tests {
     #[test]
     fn a_seq_too_large_for_any_counter_is_no_message() {
         let bytes = br#"{"topic":"t","seq":18446744073709551616,"data":1}"#;
-        assert_eq!(Protocol::Json.read(bytes), Incoming::Unknown);
+        assert_eq!(Encoding::Json.read(bytes), Incoming::Unknown);
     }
 
     #[test]
     fn a_binary_message_is_read_with_its_raw_payload() {
-        let expected = Incoming::Message { topic: b"t", seq: 7, payload: b"\0\xff" };
-        assert_eq!(Protocol::Bin.read(b"\x01\x01t\x07\0\xff"), expected);
-        assert_eq!(Protocol::Bin.read(b""), Incoming::Unknown);
+        let expected = Incoming::Message { topic: b"t", seq: Some(7), payload: b"\0\xff" };
+        assert_eq!(Encoding::Bin.read(b"\x01\x01t\x07\0\xff"), expected);
+        assert_eq!(Encoding::Bin.read(b""), Incoming::Unknown);
     }
 
     #[test]
-    fn commands_are_written_as_the_protocol_has_them() {
-        let topic = Topic::new("t").unwrap();
-        let (mut subscribe, mut publish) = (Vec::new(), Vec::new());
-        Protocol::Json.subscribe(&mut subscribe, 1, Filter::new("t").unwrap());
-        Protocol::Json.publish(&mut publish, topic, b"{}");
-        assert_eq!(subscribe, br#"{"id":1,"op":"subscribe","topic":"t"}"#);
-        assert_eq!(publish, br#"{"op":"publish","topic":"t","data":{}}"#);
+    fn a_session_opens_with_the_token_if_there_is_one_and_then_the_subscribes() {
+        let open = |encoding: Encoding, token: Option<&str>| {
+            let access = Access { token: token.map(Secret::new), ..Access::default() };
+            let mut commands = Vec::new();
+            let wait = encoding.open(&access, &["t"], |command| commands.push(command.to_vec()));
+            (wait, commands)
+        };
+        let subscribe = br#"{"id":1,"op":"subscribe","topic":"t"}"#.to_vec();
+        assert_eq!(open(Encoding::Json, None), (Wait::Answers(1), vec![subscribe.clone()]));
+        let connect = br#"{"id":0,"op":"connect","token":"a.b"}"#.to_vec();
+        let expected = (Wait::Answers(2), vec![connect, subscribe]);
+        assert_eq!(open(Encoding::Json, Some("a.b")), expected);
+        let expected = vec![b"\x85\0a.b".to_vec(), b"\x82\x01\x01t".to_vec()];
+        assert_eq!(open(Encoding::Bin, Some("a.b")), (Wait::Answers(2), expected));
+    }
+
+    #[test]
+    fn a_publish_is_written_as_the_protocol_has_it() {
+        let mut json = Vec::new();
+        Encoding::Json.publish(&mut json, "t", b"{}");
+        assert_eq!(json, br#"{"op":"publish","topic":"t","data":{}}"#);
         let mut raw = Vec::new();
-        Protocol::Bin.publish(&mut raw, topic, b"\0\xff");
+        Encoding::Bin.publish(&mut raw, "t", b"\0\xff");
         assert_eq!(raw, b"\x01\x01t\0\xff");
     }
 }

@@ -1,62 +1,156 @@
-//! What a server's message means to one client: an answer to its subscribe, a delivery for its
-//! account, or something that should not have come. Touches no socket; called by the client for
-//! every message.
+//! What a server's message means to one client: a step on the way into its session, a delivery for
+//! its account, or something that should not have come. Keeps what is incomplete; touches no
+//! socket. Called by the client for every message.
 
-use super::{Desk, Duty, Stage};
+use broker_proto::ws::encode_masked_frame;
+
+use super::{Desk, Duty, Stage, frame_of, mask_key};
 use crate::engine::Plan;
 use crate::stamp::Stamp;
-use crate::target::Incoming;
+use crate::target::{Incoming, MESSAGE_BYTES_MAX};
 
-/// What the server said. The error says why the connection is of no use.
-pub(super) fn handle_message(
-    bytes: &[u8],
-    duty: Duty,
-    stage: &mut Stage,
-    now_ns: u64,
-    desk: &mut Desk<'_>,
-) -> Result<(), String> {
-    let Desk { plan, ledger, measured_from_ns, .. } = desk;
-    match plan.target.protocol.read(bytes) {
-        Incoming::Message { topic, seq, payload } => {
-            ledger.progress.arrivals += 1;
-            let stamp = plan.stamp_in(topic, payload);
-            match stamp.and_then(|stamp| Some((stamp, account_of(plan, duty, stamp.topic)?))) {
-                Some((stamp, account)) => {
-                    ledger.handle_message(account, &stamp, seq, now_ns, *measured_from_ns);
-                }
-                None => ledger.strange += 1,
+/// The begin of a command whose end comes in another frame.
+#[derive(Default)]
+pub(super) struct Partial(Vec<u8>);
+
+/// What of a client its server's messages change.
+pub(super) struct Talk<'a> {
+    pub(super) duty: Duty,
+    pub(super) stage: &'a mut Stage,
+    pub(super) partial: &'a mut Option<Box<Partial>>,
+    pub(super) now_ns: u64,
+}
+
+impl Talk<'_> {
+    /// What the server said in one frame. Returns the frames to answer with, mostly none; the error
+    /// says why the connection is of no use.
+    pub(super) fn handle_message(
+        mut self,
+        bytes: &[u8],
+        desk: &mut Desk<'_>,
+    ) -> Result<Vec<u8>, String> {
+        let mut answer = Vec::new();
+        let Some(mut held) = self.partial.take() else {
+            let used = self.handle_commands(bytes, desk, &mut answer)?;
+            if used < bytes.len() {
+                *self.partial = Some(Box::new(Partial(bytes[used..].to_vec())));
             }
+            return Ok(answer);
+        };
+        held.0.extend_from_slice(bytes);
+        let used = self.handle_commands(&held.0, desk, &mut answer)?;
+        held.0.drain(..used);
+        if held.0.len() > MESSAGE_BYTES_MAX as usize {
+            return Err("protocol error: a command without an end".to_owned());
         }
-        Incoming::Accepted { id, position } => {
-            let Stage::Subscribing { left } = stage else {
-                ledger.strange += 1;
-                return Ok(());
-            };
-            *left -= 1;
-            if *left == 0 {
-                *stage = Stage::Ready;
-            }
-            // Before the first message there is nothing to be missed.
-            let is_rejoin = *measured_from_ns != u64::MAX;
-            if let (true, Some(position), Duty::Subscribe { account, .. }) =
-                (is_rejoin, position, duty)
-                && (1..=u64::from(plan.topics_each)).contains(&id)
-            {
-                ledger.handle_rejoin(account + (id - 1) as u32, position);
-            }
-        }
-        Incoming::Refused { id: Some(_), why } => return Err(why),
-        Incoming::Refused { why, .. } => ledger.refusals.add(why),
-        Incoming::Gap { topic, from, to } => {
-            let number = plan.topics.iter().position(|name| *name == topic);
-            match number.and_then(|number| account_of(plan, duty, number as u32)) {
-                Some(account) => ledger.accounts[account as usize].1.handle_gap(from, to),
-                None => ledger.strange += 1,
-            }
-        }
-        Incoming::Unknown => ledger.strange += 1,
+        *self.partial = (!held.0.is_empty()).then_some(held);
+        Ok(answer)
     }
-    Ok(())
+
+    /// Handles what is complete; returns how many bytes that was.
+    fn handle_commands(
+        &mut self,
+        bytes: &[u8],
+        desk: &mut Desk<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<usize, String> {
+        let mut at = 0;
+        while let Some((incoming, used)) = desk.plan.target.protocol.read(&bytes[at..]) {
+            at += used;
+            self.handle(incoming, desk, answer)?;
+            if at == bytes.len() {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    fn handle(
+        &mut self,
+        incoming: Incoming<'_>,
+        desk: &mut Desk<'_>,
+        answer: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let Desk { plan, ledger, .. } = desk;
+        match incoming {
+            Incoming::Message { topic, seq, payload } => {
+                self.handle_delivery(topic, seq, payload, desk);
+            }
+            Incoming::Hello => self.handle_hello(plan, answer),
+            Incoming::Accepted { id, position } => self.handle_accepted(id, position, desk),
+            Incoming::Refused { id: Some(_), why } => return Err(why),
+            // Before the session is open, every command is one that opens it.
+            Incoming::Refused { why, .. } if !matches!(self.stage, Stage::Ready) => {
+                return Err(why);
+            }
+            Incoming::Refused { why, .. } => ledger.refusals.add(why),
+            Incoming::Gap { topic, from, to } => {
+                let number = plan.topics.iter().position(|name| *name == topic);
+                match number.and_then(|number| account_of(plan, self.duty, number as u32)) {
+                    Some(account) => ledger.accounts[account as usize].1.handle_gap(from, to),
+                    None => ledger.strange += 1,
+                }
+            }
+            Incoming::Ping => {
+                ledger.pings += 1;
+                let protocol = plan.target.protocol;
+                answer.extend(frame_of(protocol.opcode(), protocol.pong()));
+            }
+            Incoming::Noted => {}
+            Incoming::Unknown => ledger.strange += 1,
+            Incoming::Malformed(what) => return Err(format!("protocol error: {what}")),
+        }
+        Ok(())
+    }
+
+    fn handle_delivery(
+        &mut self,
+        topic: &[u8],
+        seq: Option<u64>,
+        payload: &[u8],
+        desk: &mut Desk<'_>,
+    ) {
+        let Desk { plan, ledger, measured_from_ns, .. } = desk;
+        ledger.progress.arrivals += 1;
+        let stamp = plan.stamp_in(topic, payload);
+        match stamp.and_then(|stamp| Some((stamp, account_of(plan, self.duty, stamp.topic)?))) {
+            Some((stamp, account)) => {
+                ledger.handle_message(account, &stamp, seq, self.now_ns, *measured_from_ns);
+            }
+            None => ledger.strange += 1,
+        }
+    }
+
+    /// A server may say hello again later, with news that are none for us.
+    fn handle_hello(&mut self, plan: &Plan, answer: &mut Vec<u8>) {
+        if matches!(self.stage, Stage::Greeting) {
+            let opcode = plan.target.protocol.opcode();
+            let wait = plan.target.welcome(&plan.names_for(self.duty), |command| {
+                encode_masked_frame(answer, opcode, command, mask_key());
+            });
+            *self.stage = Stage::until(wait);
+        }
+    }
+
+    fn handle_accepted(&mut self, id: u64, position: Option<u64>, desk: &mut Desk<'_>) {
+        let Desk { plan, ledger, measured_from_ns, .. } = desk;
+        let Stage::Subscribing { left } = self.stage else {
+            ledger.strange += 1;
+            return;
+        };
+        *left -= 1;
+        if *left == 0 {
+            *self.stage = Stage::Ready;
+        }
+        // Before the first message there is nothing to be missed.
+        let is_rejoin = *measured_from_ns != u64::MAX;
+        if let (true, Some(position), Duty::Subscribe { account, .. }) =
+            (is_rejoin, position, self.duty)
+            && (1..=u64::from(plan.topics_each)).contains(&id)
+        {
+            ledger.handle_rejoin(account + (id - 1) as u32, position);
+        }
+    }
 }
 
 /// The account that a client keeps of this topic, if it subscribes to it.
@@ -66,6 +160,15 @@ fn account_of(plan: &Plan, duty: Duty, topic: u32) -> Option<u32> {
 }
 
 impl Plan {
+    /// The topics that a client with this duty subscribes to.
+    pub(super) fn names_for(&self, duty: Duty) -> Vec<&str> {
+        let name = |topic: u32| self.topics[topic as usize].as_str();
+        match duty {
+            Duty::Subscribe { subscriber, .. } => self.topics_of(subscriber).map(name).collect(),
+            Duty::Publish { .. } => Vec::new(),
+        }
+    }
+
     /// The stamp of a message as it must be on this topic, or none.
     fn stamp_in(&self, topic: &[u8], payload: &[u8]) -> Option<Stamp> {
         let stamp = self.body.read(payload)?;

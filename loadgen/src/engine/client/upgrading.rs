@@ -3,7 +3,7 @@
 
 use broker_proto::handshake::{ClientHandshake, HeadLimits, HeadScanner};
 
-use crate::target::Target;
+use crate::target::{Access, Target};
 
 /// A request was sent, its response is not complete.
 pub(super) struct Upgrading {
@@ -17,8 +17,11 @@ impl Upgrading {
     pub(super) fn begin(target: &Target) -> (Self, Vec<u8>) {
         let handshake = ClientHandshake::new(fastrand::u128(..).to_ne_bytes());
         let mut request = Vec::with_capacity(256);
-        let offered = [target.protocol.subprotocol()];
-        handshake.write_request(&mut request, &target.host, &target.resource, &offered, &[]);
+        let Access { headers, .. } = &target.access;
+        let headers: Vec<_> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
+        let offered = target.subprotocols();
+        handshake.write_request(&mut request, &target.host, &target.resource, &offered, &headers);
         (Self { handshake, scanner: HeadScanner::for_response(), head: Vec::new() }, request)
     }
 
@@ -32,7 +35,7 @@ impl Upgrading {
         let scanned = self.scanner.scan(&self.head, &HeadLimits::default());
         let scanned = scanned.map_err(|refusal| format!("no HTTP response: {refusal}"))?;
         let Some(length) = scanned else { return Ok(None) };
-        let offered = [target.protocol.subprotocol()];
+        let offered = target.subprotocols();
         let accepted = self.handshake.verify(&self.head[..length], &offered);
         accepted.map_err(|error| error.to_string())?;
         Ok(Some(self.head.split_off(length)))
