@@ -2,14 +2,15 @@
 //! the closing handshake.
 //!
 //! Sans-IO: bytes come in as slices and go out into buffers; time and masking keys are passed in.
-//! No extensions are spoken, so every reserved bit is an error. What the messages mean is not
-//! known here. The broker's workers call it as [`Role::Server`], the load generator as
-//! [`Role::Client`].
+//! The one extension is [`deflate`]; where it was not agreed on, every reserved bit is an error.
+//! What the messages mean is not known here. The broker's workers call it as [`Role::Server`], the
+//! load generator as [`Role::Client`].
 
 mod assembly;
 mod close;
 mod closing;
 mod decoder;
+pub mod deflate;
 mod encode;
 mod error;
 mod event;

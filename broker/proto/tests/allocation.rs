@@ -1,9 +1,14 @@
-//! Publishing allocates nothing once the buffers have grown, in either encoding.
+//! Publishing allocates nothing once the buffers have grown, in either encoding, nor do compressing
+//! and inflating; and what those hold is no more than their docs say.
 
 use broker_proto::bin;
 use broker_proto::command::{Answer, Command, Epoch, Id, Level, Payload};
 use broker_proto::json::{self, Parser};
 use broker_proto::topic::Topic;
+use broker_proto::ws::deflate::{
+    Deflater, Inflater, LEVEL_DEFAULT, Terms, WindowBits, encode_deflated_frame,
+};
+use broker_proto::ws::{Decoder, Event, Opcode, Role};
 use tikv_jemalloc_ctl::thread::allocatedp;
 
 #[global_allocator]
@@ -56,4 +61,41 @@ fn publishing_allocates_nothing_after_the_first_time() {
     assert!(allocated_by(&mut round) > 0, "the buffers grow, and the counter counts");
     assert_eq!(allocated_by(&mut round), 0);
     assert_eq!(published, 12);
+}
+
+#[test]
+fn compressing_and_inflating_allocate_nothing_after_the_first_time() {
+    for no_context_takeover in [false, true] {
+        let terms = Terms { no_context_takeover, window_bits_max: None };
+        let mut deflater = Deflater::new(terms, LEVEL_DEFAULT);
+        let mut inflater = Inflater::new(terms);
+        let mut decoder = Decoder::new(Role::Client, 65_536);
+        let (mut wire, mut scratch) = (Vec::new(), Vec::new());
+        let message = "ticker/ACME 101.5 ".repeat(100);
+        let mut round = || {
+            wire.clear();
+            encode_deflated_frame(&mut wire, Opcode::Text, message.as_bytes(), &mut deflater);
+            match decoder.decode_deflated(&mut wire, &mut inflater, &mut scratch) {
+                Ok((_, Some(Event::Text(text)))) => assert_eq!(text, message),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(allocated_by(&mut round) > 0, "the buffers grow, and the counter counts");
+        assert_eq!(allocated_by(&mut round), 0);
+    }
+}
+
+#[test]
+fn compressors_and_inflaters_take_the_memory_that_their_docs_name() {
+    let terms = |bits| Terms { no_context_takeover: false, window_bits_max: WindowBits::new(bits) };
+    let deflater = |bits| {
+        let bytes = allocated_by(|| drop(Deflater::new(terms(bits), LEVEL_DEFAULT)));
+        println!("a deflater with {bits} window bits: {bytes} bytes");
+        bytes
+    };
+    let inflater = allocated_by(|| drop(Inflater::new(terms(15))));
+    println!("an inflater: {inflater} bytes");
+    assert!((32 << 10..64 << 10).contains(&inflater));
+    assert!((64 << 10..400 << 10).contains(&deflater(15)));
+    assert!(deflater(8) < deflater(15));
 }

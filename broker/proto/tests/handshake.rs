@@ -44,7 +44,7 @@ fn answer_within(bytes: &[u8], limits: &HeadLimits) -> Result<String, Refusal> {
     let request = Request::parse(&bytes[..len], limits)?;
     let upgrade = Upgrade::from_request(&request)?;
     let mut out = Vec::new();
-    upgrade.write_response(&mut out, upgrade.select_protocol(&["altavoz.v1.json"]));
+    upgrade.write_response(&mut out, upgrade.select_protocol(&["altavoz.v1.json"]), None);
     Ok(String::from_utf8(out).expect("a response is UTF-8"))
 }
 

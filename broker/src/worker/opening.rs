@@ -87,7 +87,7 @@ impl Worker {
             return Err(Refusal::forbidden(message));
         }
         let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
-        upgrade.write_response(&mut self.response, name);
+        upgrade.write_response(&mut self.response, name, None);
         Ok(Opening::Upgrade(match name {
             _ if is_echo => Protocol::Echo,
             Some(BIN_PROTOCOL) => Protocol::Bin,

@@ -181,7 +181,7 @@ impl Shared {
             return None;
         }
         let protocol = upgrade.select_protocol(&["altavoz.v1.json", "altavoz.v1.bin"]);
-        upgrade.write_response(&mut response, protocol);
+        upgrade.write_response(&mut response, protocol, None);
         stream.write_all(&response).ok()?;
         Some((protocol == Some("altavoz.v1.bin"), bytes.split_off(length)))
     }

@@ -3,7 +3,8 @@
 
 use httparse::EMPTY_HEADER;
 
-use super::{HEADERS_DEFAULT, HeadLimits, HeadScanner, Refusal, accept_key, key, token};
+use super::{HEADERS_DEFAULT, HeadLimits, HeadScanner, Refusal, accept_key, extension, key, token};
+use crate::ws::deflate;
 
 /// One attempt to open a WebSocket: the key that was sent, and so the answer that must come.
 ///
@@ -22,6 +23,7 @@ use super::{HEADERS_DEFAULT, HeadLimits, HeadScanner, Refusal, accept_key, key, 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientHandshake {
     key: [u8; key::KEY_TEXT_BYTES],
+    deflate: Option<deflate::Offer>,
 }
 
 /// What the server agreed to.
@@ -29,6 +31,8 @@ pub struct ClientHandshake {
 pub struct Accepted<'h> {
     /// The subprotocol it chose among those offered, or none.
     pub protocol: Option<&'h str>,
+    /// How messages are compressed; `None` if that was not offered, or declined.
+    pub deflate: Option<deflate::Agreement>,
 }
 
 /// Why a response does not open a WebSocket: the connection is to be dropped (RFC 6455 §4.1).
@@ -50,9 +54,12 @@ pub enum ClientError {
     /// `Sec-WebSocket-Accept` is missing, is there twice, or answers another key.
     #[error("Sec-WebSocket-Accept does not answer the key")]
     Accept,
-    /// An extension was accepted; none is ever offered.
+    /// An extension was accepted that was not offered, one twice, or the header is malformed.
     #[error("the server uses an extension that was not offered")]
     Extension,
+    /// The answer to the offer of permessage-deflate breaks its rules.
+    #[error("the server's answer to permessage-deflate is wrong: {0}")]
+    Deflate(#[from] deflate::AnswerError),
     /// A subprotocol was chosen that was not offered, or more than one.
     #[error("the server chose a subprotocol that was not offered")]
     Protocol,
@@ -61,7 +68,13 @@ pub enum ClientError {
 impl ClientHandshake {
     /// `key16` must be random and new for each connection (RFC 6455 §4.1).
     pub fn new(key16: [u8; 16]) -> Self {
-        Self { key: key::encode_key(key16) }
+        Self { key: key::encode_key(key16), deflate: None }
+    }
+
+    /// Offers permessage-deflate (RFC 7692) too. A server that declines is accepted.
+    #[must_use]
+    pub fn with_deflate(self, offer: deflate::Offer) -> Self {
+        Self { deflate: Some(offer), ..self }
     }
 
     /// Appends the request. `host` is `host[:port]`, `target` a path with its query; `extra` are
@@ -90,13 +103,18 @@ impl ClientHandshake {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocols.join(", ").as_bytes());
         }
+        if let Some(offer) = &self.deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            out.extend_from_slice(offer.to_string().as_bytes());
+        }
         for (name, value) in extra {
             for text in ["\r\n", name, ": ", value] {
                 out.extend_from_slice(text.as_bytes());
             }
         }
         let lines = out[start..].iter().filter(|&&byte| byte == b'\n').count();
-        debug_assert_eq!(lines, 5 + usize::from(!protocols.is_empty()) + extra.len());
+        let offers = usize::from(!protocols.is_empty()) + usize::from(self.deflate.is_some());
+        debug_assert_eq!(lines, 5 + offers + extra.len());
         out.extend_from_slice(b"\r\n\r\n");
     }
 
@@ -118,11 +136,25 @@ impl ClientHandshake {
         response.check_status()?;
         response.check_upgrade()?;
         self.check_accept(&response)?;
-        if response.all("Sec-WebSocket-Extensions").next().is_some() {
-            return Err(ClientError::Extension);
-        }
+        let deflate = self.check_extensions(&response)?;
         let protocol = response.chosen_protocol(protocols_offered)?;
-        Ok(Accepted { protocol })
+        Ok(Accepted { protocol, deflate })
+    }
+
+    /// At most one extension may be there: the one that was offered.
+    fn check_extensions(
+        &self,
+        response: &Response<'_, '_>,
+    ) -> Result<Option<deflate::Agreement>, ClientError> {
+        let answers = extension::parse(response.all("Sec-WebSocket-Extensions"))
+            .map_err(|_| ClientError::Extension)?;
+        match (&answers[..], &self.deflate) {
+            ([], _) => Ok(None),
+            ([answer], Some(offer)) if answer.name == deflate::EXTENSION => {
+                Ok(Some(offer.verify(answer)?))
+            }
+            _ => Err(ClientError::Extension),
+        }
     }
 
     fn check_accept(&self, response: &Response<'_, '_>) -> Result<(), ClientError> {
@@ -236,6 +268,38 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_of_compression_may_be_accepted_or_declined_but_not_answered_with_another() {
+        let handshake =
+            ClientHandshake::new(*b"the sample nonce").with_deflate(deflate::Offer::BROWSER);
+        let mut request = Vec::new();
+        handshake.write_request(&mut request, "h", "/", &[], &[]);
+        let request = String::from_utf8(request).unwrap();
+        let offer =
+            "\r\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n";
+        assert!(request.ends_with(offer), "{request}");
+
+        let answered = |answer: &str| {
+            let head = LINES.join("\r\n") + answer + "\r\n\r\n";
+            handshake.verify(head.as_bytes(), &[]).map(|accepted| accepted.deflate)
+        };
+        assert_eq!(answered(""), Ok(None));
+        let agreement = answered("\r\nsec-websocket-extensions: permessage-deflate").unwrap();
+        assert_eq!(agreement.unwrap().server, deflate::Terms::default());
+        for (answer, error) in [
+            ("x", ClientError::Extension),
+            ("permessage-deflate, x", ClientError::Extension),
+            ("permessage-deflate, permessage-deflate", ClientError::Extension),
+            (
+                "permessage-deflate; x",
+                ClientError::Deflate(deflate::AnswerError::Malformed("x".to_owned())),
+            ),
+        ] {
+            let answer = format!("\r\nSec-WebSocket-Extensions: {answer}");
+            assert_eq!(answered(&answer), Err(error), "{answer}");
+        }
+    }
+
+    #[test]
     fn every_check_of_the_response_can_fail() {
         let with = |at: usize, line: &'static str| {
             let mut lines = LINES;
@@ -267,6 +331,8 @@ mod tests {
         let twice = "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a";
         assert_eq!(plus(twice), ClientError::Protocol);
         assert_eq!(plus("Sec-WebSocket-Extensions: permessage-deflate"), ClientError::Extension);
+        assert_eq!(plus("Sec-WebSocket-Extensions: x"), ClientError::Extension);
+        assert_eq!(plus("Sec-WebSocket-Extensions:"), ClientError::Extension);
         assert_eq!(plus(LINES[3]), ClientError::Accept);
         assert_eq!(plus(LINES[1]), ClientError::Upgrade);
     }

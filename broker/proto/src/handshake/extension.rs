@@ -1,6 +1,6 @@
 //! The grammar of Sec-WebSocket-Extensions (RFC 6455 §9.1). Only reads what is offered: which
 //! extension is known and which parameters make sense is for the extension to say. Called by
-//! `upgrade`.
+//! `upgrade` for offers and by `client` for the answer, which has the same grammar.
 
 use std::borrow::Cow;
 

@@ -4,6 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::ws::deflate::{self, Terms, WindowBits};
 
 const UPGRADE: &str = "GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -31,7 +32,7 @@ fn serve(bytes: &[u8], limits: &HeadLimits) -> Result<Option<Vec<u8>>, Refusal> 
     let request = Request::parse(&bytes[..len], limits)?;
     let upgrade = Upgrade::from_request(&request)?;
     let mut out = Vec::new();
-    upgrade.write_response(&mut out, upgrade.select_protocol(&SUPPORTED));
+    upgrade.write_response(&mut out, upgrade.select_protocol(&SUPPORTED), None);
     Ok(Some(out))
 }
 
@@ -54,6 +55,13 @@ fn almost_a_head() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(&b"Sec-WebSocket-Protocol: a, b\r\n"[..]),
     ];
     prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+fn terms() -> impl Strategy<Value = Terms> {
+    (any::<bool>(), prop::option::of(8..=15_u8)).prop_map(|(no_context_takeover, bits)| Terms {
+        no_context_takeover,
+        window_bits_max: bits.and_then(WindowBits::new),
+    })
 }
 
 fn limits() -> impl Strategy<Value = HeadLimits> {
@@ -124,11 +132,16 @@ proptest! {
         protocols in prop::collection::hash_set(
             prop_oneof![token(), Just("altavoz.v1.bin".to_owned())], 0..6),
         extra in prop::collection::vec(("X-[a-z]{1,8}", "[ -~]{0,20}"), 0..4),
+        offer in prop::option::of((terms(), terms())),
+        (server, for_client) in (terms(), terms()),
     ) {
         let protocols: Vec<&str> = protocols.iter().map(String::as_str).collect();
         let extra: Vec<(&str, &str)> =
             extra.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let client = ClientHandshake::new(key);
+        let mut client = ClientHandshake::new(key);
+        if let Some((server, own)) = offer {
+            client = client.with_deflate(deflate::Offer { server, client: own });
+        }
         let mut head = Vec::new();
         client.write_request(&mut head, &host, &target, &protocols, &extra);
 
@@ -139,11 +152,20 @@ proptest! {
         prop_assert_eq!(upgrade.protocols(), &protocols[..]);
         let chosen = upgrade.select_protocol(&SUPPORTED);
         let mut response = Vec::new();
-        upgrade.write_response(&mut response, chosen);
+        let agreed = deflate::select(upgrade.offers(), server, for_client);
+        prop_assert_eq!(agreed.is_some(), offer.is_some());
+        upgrade.write_response(&mut response, chosen, agreed.as_ref());
 
         let found = HeadScanner::for_response().scan(&response, &limits);
         prop_assert_eq!(found, Ok(Some(response.len())));
-        prop_assert_eq!(client.verify(&response, &protocols), Ok(Accepted { protocol: chosen }));
+        let accepted = client.verify(&response, &protocols).expect("a server's answer is right");
+        prop_assert_eq!(accepted.protocol, chosen);
+        prop_assert_eq!(accepted.deflate.map(|both| both.server), agreed.map(|both| both.server));
+        if let (Some(ours), Some(theirs)) = (accepted.deflate, agreed) {
+            // The client may use less than the server has to expect.
+            prop_assert!(ours.client.window_bits() <= theirs.client.window_bits());
+            prop_assert_eq!(ours.client.no_context_takeover, theirs.client.no_context_takeover);
+        }
         let mut other = key;
         other[0] ^= 1;
         let refused = ClientHandshake::new(other).verify(&response, &protocols);

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::{Offer, Refusal, Request, accept_key, extension, key, token};
+use crate::ws::deflate;
 
 /// Most subprotocols one request may offer. More: 400.
 pub const PROTOCOLS_MAX: usize = 32;
@@ -21,7 +22,7 @@ pub const PROTOCOLS_MAX: usize = 32;
 /// let request = Request::parse(head, &HeadLimits::default())?;
 /// let upgrade = Upgrade::from_request(&request)?;
 /// let mut out = Vec::new();
-/// upgrade.write_response(&mut out, upgrade.select_protocol(&["altavoz.v1.json"]));
+/// upgrade.write_response(&mut out, upgrade.select_protocol(&["altavoz.v1.json"]), None);
 /// assert!(out.starts_with(b"HTTP/1.1 101 Switching Protocols\r\n"));
 /// # Ok::<(), broker_proto::handshake::Refusal>(())
 /// ```
@@ -81,9 +82,15 @@ impl<'h> Upgrade<'h> {
             .find_map(|offered| supported.iter().copied().find(|known| known == offered))
     }
 
-    /// Appends the 101 response (RFC 6455 §4.2.2). `protocol` must be one that was offered; with
-    /// `None` the header is left out.
-    pub fn write_response(&self, out: &mut Vec<u8>, protocol: Option<&str>) {
+    /// Appends the 101 response (RFC 6455 §4.2.2). `protocol` must be one that was offered;
+    /// `deflate` what was [selected](deflate::select) among the [`offers`](Self::offers). With
+    /// `None` a header is left out.
+    pub fn write_response(
+        &self,
+        out: &mut Vec<u8>,
+        protocol: Option<&str>,
+        deflate: Option<&deflate::Agreement>,
+    ) {
         debug_assert!(protocol.is_none_or(|chosen| self.protocols.contains(&chosen)));
         out.extend_from_slice(
             b"HTTP/1.1 101 Switching Protocols\r\n\
@@ -95,6 +102,10 @@ impl<'h> Upgrade<'h> {
         if let Some(protocol) = protocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(protocol.as_bytes());
+        }
+        if let Some(agreement) = deflate {
+            out.extend_from_slice(b"\r\nSec-WebSocket-Extensions: ");
+            out.extend_from_slice(agreement.to_string().as_bytes());
         }
         out.extend_from_slice(b"\r\n\r\n");
     }

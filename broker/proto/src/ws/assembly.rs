@@ -47,7 +47,7 @@ impl Partial {
         if header.opcode.is_control() {
             self.control.length = 0;
         } else if header.opcode != Opcode::Continuation {
-            self.message = Some(Message::new(header.opcode));
+            self.message = Some(Message::new(header.opcode, header.is_compressed));
         }
         self.stage = Stage::Payload(header, 0);
     }
@@ -144,6 +144,8 @@ impl ControlPayload {
 /// ```
 pub(super) struct Message {
     opcode: Opcode,
+    /// Then `bytes` are compressed, and what they say is not known yet.
+    is_compressed: bool,
     bytes: Vec<u8>,
     /// Up to here the text is known to be UTF-8, on a character boundary. Unused for binary.
     validated: usize,
@@ -152,8 +154,17 @@ pub(super) struct Message {
 }
 
 impl Message {
-    fn new(opcode: Opcode) -> Self {
-        Self { opcode, bytes: Vec::new(), validated: 0, complete: false }
+    fn new(opcode: Opcode, is_compressed: bool) -> Self {
+        Self { opcode, is_compressed, bytes: Vec::new(), validated: 0, complete: false }
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        self.is_compressed
+    }
+
+    /// Whether the bytes must be UTF-8 as they are.
+    fn is_text(&self) -> bool {
+        self.opcode == Opcode::Text && !self.is_compressed
     }
 
     pub(super) fn as_slice(&self) -> &[u8] {
@@ -164,7 +175,7 @@ impl Message {
     fn append(&mut self, payload: &[u8], ceiling: usize) -> Result<(), ProtocolError> {
         self.reserve(payload.len(), ceiling);
         self.bytes.extend_from_slice(payload);
-        if self.opcode == Opcode::Text {
+        if self.is_text() {
             self.validate()?;
         }
         self.check();
@@ -197,7 +208,7 @@ impl Message {
 
     /// The last byte has come: a character must not be left open.
     fn finish(&mut self) -> Result<(), ProtocolError> {
-        if self.opcode == Opcode::Text && self.validated != self.bytes.len() {
+        if self.is_text() && self.validated != self.bytes.len() {
             return Err(ProtocolError::InvalidText(self.validated));
         }
         self.complete = true;
@@ -206,7 +217,7 @@ impl Message {
 
     fn check(&self) {
         debug_assert!(self.validated <= self.bytes.len());
-        debug_assert!(self.opcode != Opcode::Text || self.bytes.len() - self.validated < 4);
+        debug_assert!(!self.is_text() || self.bytes.len() - self.validated < 4);
     }
 }
 
@@ -216,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_buffer_is_never_more_than_twice_what_was_received() {
-        let mut message = Message::new(Opcode::Binary);
+        let mut message = Message::new(Opcode::Binary, false);
         for received in 1..=10_000 {
             message.append(b"x", 1 << 20).expect("binary is not checked");
             let capacity = message.bytes.capacity();
@@ -226,7 +237,7 @@ mod tests {
 
     #[test]
     fn the_buffer_ends_exactly_at_a_known_length() {
-        let mut message = Message::new(Opcode::Binary);
+        let mut message = Message::new(Opcode::Binary, false);
         for _ in 0..1000 {
             message.append(b"x", 1000).expect("binary is not checked");
         }
@@ -235,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_split_character_is_waited_for_and_a_wrong_byte_is_not() {
-        let mut message = Message::new(Opcode::Text);
+        let mut message = Message::new(Opcode::Text, false);
         assert_eq!(message.append(b"\xf4", 9), Ok(()));
         assert_eq!(message.append(b"\x8f\xbf", 9), Ok(()));
         assert_eq!(message.append(b"\xbf", 9), Ok(()));

@@ -6,7 +6,8 @@
 
 use std::ops::Range;
 
-use super::assembly::{Partial, SplitHeader, Stage};
+use super::assembly::{Message, Partial, SplitHeader, Stage};
+use super::deflate::Inflater;
 use super::header::{Expected, Header};
 use super::{Event, Opcode, ProtocolError, Role};
 
@@ -40,10 +41,19 @@ pub struct Decoder {
     ended: bool,
 }
 
-/// Where the payload of a finished frame or message lies.
-enum Found {
-    Input(Opcode, Range<usize>),
-    Held(Opcode),
+/// A finished frame or message, and where its payload lies.
+struct Found {
+    opcode: Opcode,
+    is_compressed: bool,
+    /// In the input; what came in pieces is held.
+    payload: Option<Range<usize>>,
+}
+
+/// Whether the connection's extensions allow compressed messages.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Compression {
+    None,
+    Agreed,
 }
 
 impl Decoder {
@@ -72,28 +82,44 @@ impl Decoder {
         &'a mut self,
         input: &'a mut [u8],
     ) -> Result<(usize, Option<Event<'a>>), ProtocolError> {
-        if self.partial.is_some() {
-            self.release_spent();
+        match self.advance(input, Compression::None)? {
+            (used, Some(found)) => Ok((used, Some(self.report(&found, input)?))),
+            (used, None) => Ok((used, None)),
         }
-        if self.ended {
-            return Ok((input.len(), None));
+    }
+
+    /// As [`decode`](Self::decode), on a connection whose ends agreed on permessage-deflate (RFC
+    /// 7692): messages may be compressed or not.
+    ///
+    /// `inflater` must be this connection's own, or one for connections on which the peer keeps no
+    /// context. What it inflates lies in `scratch`, which the caller can use for all connections;
+    /// it is never made smaller here, nor larger than the message limit and one byte.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode`](Self::decode), where the message limit holds for what was inflated, and
+    /// [`ProtocolError::InvalidDeflate`] for what cannot be inflated.
+    pub fn decode_deflated<'a>(
+        &'a mut self,
+        input: &'a mut [u8],
+        inflater: &mut Inflater,
+        scratch: &'a mut Vec<u8>,
+    ) -> Result<(usize, Option<Event<'a>>), ProtocolError> {
+        let (used, found) = match self.advance(input, Compression::Agreed)? {
+            (used, Some(found)) => (used, found),
+            (used, None) => return Ok((used, None)),
+        };
+        if !found.is_compressed {
+            return Ok((used, Some(self.report(&found, input)?)));
         }
-        let mut at = 0;
-        while at < input.len() {
-            let (used, found) = match self.step(&mut input[at..]) {
-                Ok(step) => step,
-                Err(error) => {
-                    self.end();
-                    return Err(error);
-                }
-            };
-            if let Some(found) = found {
-                let event = self.report(found, &input[at..at + used])?;
-                return Ok((at + used, Some(event)));
-            }
-            at += used;
+        let payload = self.payload_of(&found, input);
+        let event = inflater
+            .inflate(payload, self.message_bytes_max, scratch)
+            .and_then(|message| Event::from_payload(found.opcode, message));
+        if event.is_err() {
+            self.end();
         }
-        Ok((at, None))
+        Ok((used, Some(event?)))
     }
 
     /// Whether a frame or a message has begun and not ended. Such a peer owes us bytes, so the
@@ -116,20 +142,62 @@ impl Decoder {
         self.message_bytes_max
     }
 
+    /// Consumes from the front of `input` up to the end of a frame or message that is to be
+    /// reported; returns how many bytes were used.
+    #[inline]
+    fn advance(
+        &mut self,
+        input: &mut [u8],
+        compression: Compression,
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
+        if self.partial.is_some() {
+            self.release_spent();
+        }
+        if self.ended {
+            return Ok((input.len(), None));
+        }
+        let mut at = 0;
+        while at < input.len() {
+            let (used, found) = match self.step(&mut input[at..], compression) {
+                Ok(step) => step,
+                Err(error) => {
+                    self.end();
+                    return Err(error);
+                }
+            };
+            if let Some(mut found) = found {
+                if let Some(payload) = &mut found.payload {
+                    *payload = at + payload.start..at + payload.end;
+                }
+                return Ok((at + used, Some(found)));
+            }
+            at += used;
+        }
+        Ok((at, None))
+    }
+
     /// Moves on by one frame, or by what there is of it.
     #[inline]
-    fn step(&mut self, input: &mut [u8]) -> Result<(usize, Option<Found>), ProtocolError> {
+    fn step(
+        &mut self,
+        input: &mut [u8],
+        compression: Compression,
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
         match self.partial.as_deref().map(|partial| &partial.stage) {
-            None | Some(Stage::Boundary) => self.step_frame(input),
-            Some(&Stage::Header(split)) => self.step_header(split, input),
+            None | Some(Stage::Boundary) => self.step_frame(input, compression),
+            Some(&Stage::Header(split)) => self.step_header(split, input, compression),
             Some(Stage::Payload(..)) => self.step_payload(input),
         }
     }
 
     /// At the start of a frame.
     #[inline]
-    fn step_frame(&mut self, input: &mut [u8]) -> Result<(usize, Option<Found>), ProtocolError> {
-        let Some((header, start)) = Header::parse(input, &self.expected())? else {
+    fn step_frame(
+        &mut self,
+        input: &mut [u8],
+        compression: Compression,
+    ) -> Result<(usize, Option<Found>), ProtocolError> {
+        let Some((header, start)) = Header::parse(input, &self.expected(compression))? else {
             let mut split = SplitHeader::default();
             split.extend(input);
             self.partial_mut().stage = Stage::Header(split);
@@ -143,7 +211,8 @@ impl Decoder {
         if let Some(key) = header.key {
             super::mask::apply(key, 0, &mut input[start..end]);
         }
-        Ok((end, Some(Found::Input(header.opcode, start..end))))
+        let Header { opcode, is_compressed, .. } = header;
+        Ok((end, Some(Found { opcode, is_compressed, payload: Some(start..end) })))
     }
 
     /// Inside a header.
@@ -151,10 +220,11 @@ impl Decoder {
         &mut self,
         mut split: SplitHeader,
         input: &mut [u8],
+        compression: Compression,
     ) -> Result<(usize, Option<Found>), ProtocolError> {
         let before = split.as_slice().len();
         split.extend(input);
-        match Header::parse(split.as_slice(), &self.expected())? {
+        match Header::parse(split.as_slice(), &self.expected(compression))? {
             Some((header, length)) => self.start_frame(header, length - before, input),
             None => {
                 self.partial_mut().stage = Stage::Header(split);
@@ -166,8 +236,14 @@ impl Decoder {
     /// Inside a payload.
     fn step_payload(&mut self, input: &mut [u8]) -> Result<(usize, Option<Found>), ProtocolError> {
         let message_bytes_max = self.message_bytes_max;
-        let (used, done) = self.partial_mut().take_payload(input, message_bytes_max)?;
-        Ok((used, done.map(Found::Held)))
+        let partial = self.partial_mut();
+        let (used, done) = partial.take_payload(input, message_bytes_max)?;
+        let is_compressed = partial.message.as_ref().is_some_and(Message::is_compressed);
+        let found = |opcode: Opcode| {
+            let is_compressed = is_compressed && !opcode.is_control();
+            Found { opcode, is_compressed, payload: None }
+        };
+        Ok((used, done.map(found)))
     }
 
     /// The header ends at `start`. Goes on at once, as an empty payload needs no further byte.
@@ -184,24 +260,32 @@ impl Decoder {
 
     /// Makes the event of a finished payload. A close frame or an error ends the decoder.
     #[inline]
-    fn report<'a>(&'a mut self, found: Found, frame: &'a [u8]) -> Result<Event<'a>, ProtocolError> {
-        match found {
-            Found::Input(opcode, payload) => {
-                let event = Event::from_payload(opcode, &frame[payload]);
-                if opcode == Opcode::Close || event.is_err() {
-                    self.end();
-                }
-                event
+    fn report<'a>(
+        &'a mut self,
+        found: &Found,
+        input: &'a [u8],
+    ) -> Result<Event<'a>, ProtocolError> {
+        let opcode = found.opcode;
+        if let Some(payload) = found.payload.clone() {
+            let event = Event::from_payload(opcode, &input[payload]);
+            if opcode == Opcode::Close || event.is_err() {
+                self.end();
             }
-            Found::Held(opcode) => {
-                // What is held was checked when it was completed, so this cannot fail. A close
-                // payload must outlive this call; the message it cut short need not.
-                if opcode == Opcode::Close {
-                    self.ended = true;
-                    self.partial_mut().message = None;
-                }
-                Event::from_payload(opcode, self.held_payload(opcode))
-            }
+            return event;
+        }
+        // What is held was checked when it was completed, so this cannot fail. A close payload
+        // must outlive this call; the message it cut short need not.
+        if opcode == Opcode::Close {
+            self.ended = true;
+            self.partial_mut().message = None;
+        }
+        Event::from_payload(opcode, self.held_payload(opcode))
+    }
+
+    fn payload_of<'a>(&'a self, found: &Found, input: &'a [u8]) -> &'a [u8] {
+        match found.payload.clone() {
+            Some(payload) => &input[payload],
+            None => self.held_payload(found.opcode),
         }
     }
 
@@ -214,11 +298,16 @@ impl Decoder {
     }
 
     #[inline]
-    fn expected(&self) -> Expected {
+    fn expected(&self, compression: Compression) -> Expected {
         let message = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        let is_compressed = match compression {
+            Compression::None => None,
+            Compression::Agreed => Some(message.is_some_and(Message::is_compressed)),
+        };
         Expected {
             role: self.role,
             assembled: message.map(|message| message.as_slice().len()),
+            is_compressed,
             message_bytes_max: self.message_bytes_max,
         }
     }

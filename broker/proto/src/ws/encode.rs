@@ -1,7 +1,7 @@
 //! Frames out (RFC 6455 §5.2): whole messages only, never fragmented, lengths in their shortest
 //! form. Called by the broker for frames to clients, by the load generator for masked ones.
 
-use super::header::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX};
+use super::header::{CONTROL_BYTES_MAX, HEADER_BYTES_MAX, RSV1};
 use super::{Opcode, mask};
 
 const FIN: u8 = 0x80;
@@ -52,6 +52,12 @@ impl FrameHeader {
             length += 4;
         }
         Self { bytes, length: length as u8 }
+    }
+
+    /// The same for a payload that is compressed: with RSV1 set (RFC 7692 §6).
+    pub(super) fn compressed(mut self) -> Self {
+        self.bytes[0] |= RSV1;
+        self
     }
 
     /// The header's 2 to 14 bytes.

@@ -7,8 +7,8 @@ use super::{CloseCode, Opcode};
 /// the decoder reads nothing more after it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// RSV1–RSV3 set without an extension (§5.2). 1002.
-    #[error("reserved bits {0:#05b} are set, but no extension was agreed on")]
+    /// RSV1–RSV3 set where no extension that was agreed on uses them (§5.2). 1002.
+    #[error("reserved bits {0:#05b} are set, for which no use was agreed on")]
     ReservedBits(u8),
     /// One of the opcodes 3–7 and B–F (§5.2). 1002.
     #[error("opcode {0:#x} is reserved")]
@@ -45,6 +45,9 @@ pub enum ProtocolError {
         /// The limit that was passed.
         bytes_max: u32,
     },
+    /// A compressed message that is not what RFC 7692 §7.2.2 inflates: damaged, or cut short. 1007.
+    #[error("compressed message is damaged: {0}")]
+    InvalidDeflate(&'static str),
     /// A text message that is not UTF-8 (§8.1). 1007.
     #[error("text is not UTF-8 at byte {0} of the message")]
     InvalidText(usize),
@@ -64,7 +67,9 @@ impl ProtocolError {
     #[must_use]
     pub const fn close_code(&self) -> CloseCode {
         match self {
-            Self::InvalidText(_) | Self::InvalidCloseReason(_) => CloseCode::INVALID_PAYLOAD,
+            Self::InvalidText(_) | Self::InvalidCloseReason(_) | Self::InvalidDeflate(_) => {
+                CloseCode::INVALID_PAYLOAD
+            }
             Self::MessageTooLong { .. } => CloseCode::TOO_LARGE,
             _ => CloseCode::PROTOCOL_ERROR,
         }
