@@ -8,7 +8,10 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser as _};
 use toml::{Table, Value};
 
-use crate::options::Options;
+use crate::options::{Command, Find, Options, Searched};
+
+/// The subcommand that searches with a scenario.
+const SEARCH: &str = "find";
 
 /// The key that names the subcommand.
 const SCENARIO: &str = "scenario";
@@ -71,6 +74,24 @@ pub fn show(name: &str) -> Result<&'static str, String> {
     found.ok_or_else(|| format!("there is no scenario {name}; there are {}", names()))
 }
 
+/// Reads a scenario's file for `loadgen find`, whose flags may stand in it too. The first word is
+/// the file, the others are flags that win over it.
+///
+/// # Errors
+///
+/// As [`load`], and if the scenario has no rate.
+pub fn load_search(words: &[String]) -> Result<Options, LibraryError> {
+    let (file, flags) = words.split_first().map_or(("", words), |(file, flags)| (file, flags));
+    let path = Path::new(file);
+    let text = read(path)?;
+    let options = parse(path, &text, &[SEARCH], flags)?;
+    let is_search = |found: &Find| !matches!(found.scenario, Searched::File(_));
+    match &options.command {
+        Command::Find(found) if is_search(found) => Ok(options),
+        _ => Err(LibraryError::File { path: path.into(), why: "its scenario has no rate".into() }),
+    }
+}
+
 /// Reads a scenario's file. `flags` come after those of the file and win over them; a flag that
 /// can be given many times is added to them.
 ///
@@ -78,12 +99,21 @@ pub fn show(name: &str) -> Result<&'static str, String> {
 ///
 /// If it can't be read, or holds a key or a value that its scenario does not have.
 pub fn load(path: &Path, flags: &[String]) -> Result<Options, LibraryError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| LibraryError::File { path: path.into(), why: error.to_string() })?;
-    parse(path, &text, flags)
+    parse(path, &read(path)?, &[], flags)
 }
 
-fn parse(path: &Path, text: &str, flags: &[String]) -> Result<Options, LibraryError> {
+fn read(path: &Path) -> Result<String, LibraryError> {
+    std::fs::read_to_string(path)
+        .map_err(|error| LibraryError::File { path: path.into(), why: error.to_string() })
+}
+
+/// `before` are the subcommands that the scenario is one of.
+fn parse(
+    path: &Path,
+    text: &str,
+    before: &[&str],
+    flags: &[String],
+) -> Result<Options, LibraryError> {
     let fault = |why: String| LibraryError::File { path: path.into(), why };
     let mut table: Table =
         text.parse().map_err(|error: toml::de::Error| fault(place_and_fault(text, &error)))?;
@@ -94,10 +124,12 @@ fn parse(path: &Path, text: &str, flags: &[String]) -> Result<Options, LibraryEr
         }
         None => return Err(fault(format!("the key `scenario` is missing: one of {}", names()))),
     };
-    let mut arguments = vec!["loadgen".to_owned(), scenario.clone()];
+    let commands: Vec<&str> = before.iter().copied().chain([scenario.as_str()]).collect();
+    let mut arguments: Vec<String> =
+        ["loadgen"].iter().chain(&commands).map(|&word| word.to_owned()).collect();
     for (key, value) in &table {
-        if !is_flag(&scenario, key) {
-            let meant = similar(&scenario, key);
+        if !is_flag(&commands, key) {
+            let meant = similar(&commands, key);
             return Err(LibraryError::UnknownKey { path: path.into(), key: key.clone(), meant });
         }
         let added = add_flag(&mut arguments, key, value);
@@ -124,19 +156,20 @@ fn add_flag(arguments: &mut Vec<String>, key: &str, value: &Value) -> Option<()>
     Some(())
 }
 
-fn is_flag(scenario: &str, key: &str) -> bool {
-    let command = Options::command();
-    let found = command.find_subcommand(scenario);
+fn is_flag(commands: &[&str], key: &str) -> bool {
+    let all = Options::command();
+    let found = commands.iter().try_fold(&all, |command, name| command.find_subcommand(name));
     found.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some(key)))
 }
 
 /// By the same measure as for a mistyped flag.
-fn similar(scenario: &str, key: &str) -> Option<String> {
+fn similar(commands: &[&str], key: &str) -> Option<String> {
     let flag = format!("--{}", key.replace('_', "-"));
-    if is_flag(scenario, &flag[2..]) {
+    if is_flag(commands, &flag[2..]) {
         return Some(flag[2..].to_owned());
     }
-    let error = Options::try_parse_from(["loadgen", scenario, &flag]).err()?;
+    let words = ["loadgen"].iter().chain(commands).copied().chain([flag.as_str()]);
+    let error = Options::try_parse_from(words).err()?;
     match error.get(ContextKind::SuggestedArg) {
         Some(ContextValue::String(flag)) => Some(flag.trim_start_matches('-').to_owned()),
         _ => None,
@@ -162,9 +195,9 @@ fn place_and_fault(text: &str, error: &toml::de::Error) -> String {
 mod tests {
     use super::*;
 
-    fn read(text: &str, flags: &[&str]) -> Result<String, String> {
+    fn given(text: &str, flags: &[&str]) -> Result<String, String> {
         let flags: Vec<_> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let options = parse(Path::new("x.toml"), text, &flags);
+        let options = parse(Path::new("x.toml"), text, &[], &flags);
         options.map(|options| format!("{:?}", options.command)).map_err(|error| error.to_string())
     }
 
@@ -172,7 +205,7 @@ mod tests {
     fn the_file_behind_every_scenario_holds_all_its_defaults_and_nothing_else() {
         for (name, text) in BUILT_IN {
             let defaults = Options::try_parse_from(["loadgen", name]).unwrap();
-            assert_eq!(read(text, &[]).unwrap(), format!("{:?}", defaults.command));
+            assert_eq!(given(text, &[]).unwrap(), format!("{:?}", defaults.command));
             let table: Table = text.parse().unwrap();
             let command = Options::command();
             let command = command.find_subcommand(name).unwrap();
@@ -190,7 +223,7 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_and_lists_are_flags_given_many_times() {
         let text = "scenario = \"fanout\"\nrate = 7\nquiet = true\nthreshold = [\"lost=0\"]\n";
-        let read = read(text, &["--rate", "9.5", "--threshold", "p99<1s"]).unwrap();
+        let read = given(text, &["--rate", "9.5", "--threshold", "p99<1s"]).unwrap();
         for part in ["rate: 9.5", "quiet: true", "lost=0", "p99<1s"] {
             assert!(read.contains(part), "{part} in {read}");
         }
@@ -215,7 +248,7 @@ mod tests {
             ("scenario = \"fanout\"\nrate = ", "x.toml: line 2: "),
         ];
         for (text, expected) in cases {
-            let error = read(text, &[]).unwrap_err();
+            let error = given(text, &[]).unwrap_err();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
     }

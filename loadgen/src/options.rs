@@ -1,6 +1,7 @@
 //! The command line: every flag with its default, its unit and its limit, and the help that
 //! teaches. Decides nothing and opens nothing; read by `main`, handed to the scenarios.
 
+mod find;
 mod groups;
 mod scenarios;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::Compare;
 
+pub use find::{Bound, Find, Search, Searched};
 pub use groups::{Conduct, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 
@@ -75,6 +77,8 @@ pub enum Command {
     Connect(Connect),
     /// Few topics, many subscribers: every message goes to every subscriber of its topic.
     Fanout(Fanout),
+    /// The highest rate at which a scenario holds a bound, by search.
+    Find(Find),
     /// Very many topics with one subscriber each, and few messages for any of them.
     Notify(Notify),
     /// As fanout, while a share of the subscribers reads slowly or not at all.

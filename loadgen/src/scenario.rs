@@ -4,6 +4,7 @@
 mod churn;
 mod connect;
 mod fanout;
+mod find;
 mod notify;
 mod phases;
 mod run;
@@ -32,6 +33,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Command::Churn(options) => churn::run(options),
         Command::Connect(options) => connect::run(options),
         Command::Fanout(options) => fanout::run(options),
+        Command::Find(options) => find::run(options),
         Command::Notify(options) => notify::run(options),
         Command::Slow(options) => slow::run(options),
         Command::Ticker(options) => ticker::run(options),

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde_json::Value;
 
 use super::{Report, page, to_csv, to_json};
 use crate::target_process::{MetricsPage, Usage};
@@ -81,14 +82,24 @@ impl Files {
     /// If a file can't be written.
     pub fn write(self, report: &Report) -> io::Result<()> {
         let value = to_json(report);
+        let page = page(&[(report.scenario.to_owned(), value.clone())]);
+        self.write_all_of(&value, &to_csv(report), &page)
+    }
+
+    /// Writes what stands for several results, each form where it was asked for.
+    ///
+    /// # Errors
+    ///
+    /// If a file can't be written.
+    pub fn write_all_of(self, value: &Value, csv: &str, page: &str) -> io::Result<()> {
         if let Some(mut file) = self.json {
             writeln!(file, "{value:#}")?;
         }
         if let Some(mut file) = self.csv {
-            file.write_all(to_csv(report).as_bytes())?;
+            file.write_all(csv.as_bytes())?;
         }
         if let Some(mut file) = self.html {
-            file.write_all(page(&[(report.scenario.to_owned(), value)]).as_bytes())?;
+            file.write_all(page.as_bytes())?;
         }
         Ok(())
     }

@@ -8,12 +8,17 @@ use crate::target::Target;
 
 /// Runs the scenario and returns the exit code.
 pub(super) fn run(options: &ChurnFlags) -> anyhow::Result<u8> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
-    let scenario = Scenario { name: "churn", conduct, drain, checked: options.check() };
-    scenario.run(|target| plan(options, target))
+    scenario(options).run(|target| plan(options, target))
 }
 
-fn plan(options: &ChurnFlags, target: Target) -> Plan {
+/// What is to be run.
+pub(super) fn scenario(options: &ChurnFlags) -> Scenario<'_> {
+    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    Scenario { name: "churn", conduct, drain, checked: options.check() }
+}
+
+/// What these flags ask for.
+pub(super) fn plan(options: &ChurnFlags, target: Target) -> Plan {
     let ChurnFlags { subscribers, topics, publishers, rate, size, timing, conduct, .. } = options;
     let part = (f64::from(*subscribers) * options.percent / 100.0).ceil() as u32;
     let churn = Churn {

@@ -8,12 +8,17 @@ use crate::target::Target;
 
 /// Runs the scenario and returns the exit code.
 pub(super) fn run(options: &Fanout) -> anyhow::Result<u8> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
-    let scenario = Scenario { name: "fanout", conduct, drain, checked: options.check() };
-    scenario.run(|target| plan(options, target))
+    scenario(options).run(|target| plan(options, target))
 }
 
-fn plan(options: &Fanout, target: Target) -> Plan {
+/// What is to be run.
+pub(super) fn scenario(options: &Fanout) -> Scenario<'_> {
+    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    Scenario { name: "fanout", conduct, drain, checked: options.check() }
+}
+
+/// What these flags ask for.
+pub(super) fn plan(options: &Fanout, target: Target) -> Plan {
     let Fanout { subscribers, publishers, topics, rate, burst, size, timing, conduct } = options;
     let counts = [*subscribers, *publishers, *topics];
     let schedule = timing.schedule(*rate, *topics).in_bursts(*burst);

@@ -8,12 +8,17 @@ use crate::target::Target;
 
 /// Runs the scenario and returns the exit code.
 pub(super) fn run(options: &Notify) -> anyhow::Result<u8> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
-    let scenario = Scenario { name: "notify", conduct, drain, checked: options.check() };
-    scenario.run(|target| plan(options, target))
+    scenario(options).run(|target| plan(options, target))
 }
 
-fn plan(options: &Notify, target: Target) -> Plan {
+/// What is to be run.
+pub(super) fn scenario(options: &Notify) -> Scenario<'_> {
+    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    Scenario { name: "notify", conduct, drain, checked: options.check() }
+}
+
+/// What these flags ask for.
+pub(super) fn plan(options: &Notify, target: Target) -> Plan {
     let Notify { users, publishers, rate, size, timing, conduct } = options;
     let schedule = timing.schedule(*rate, *users);
     let counts = [*users, *publishers, *users];

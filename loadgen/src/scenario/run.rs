@@ -39,12 +39,11 @@ impl Scenario<'_> {
             console.complain(why);
             return Ok(USAGE);
         }
-        let target = match Target::resolve(&self.conduct.url, self.conduct.protocol) {
+        let target = match self.target() {
             Ok(target) => target,
-            Err(error) => {
-                console.complain(&error.to_string());
-                let is_unknown = matches!(error, TargetError::Resolve { .. });
-                return Ok(if is_unknown { UNREACHABLE } else { USAGE });
+            Err((why, code)) => {
+                console.complain(&why);
+                return Ok(code);
             }
         };
         // Before the run: a result that can't be kept is better known early.
@@ -68,7 +67,16 @@ impl Scenario<'_> {
         Ok(report.exit_code())
     }
 
-    fn measure(&self, plan: Plan, console: Console) -> anyhow::Result<Report> {
+    /// The target, or why there is none, with the exit code for that.
+    pub(super) fn target(&self) -> Result<Target, (String, u8)> {
+        Target::resolve(&self.conduct.url, self.conduct.protocol).map_err(|error| {
+            let is_unknown = matches!(error, TargetError::Resolve { .. });
+            (error.to_string(), if is_unknown { UNREACHABLE } else { USAGE })
+        })
+    }
+
+    /// One run as planned.
+    pub(super) fn measure(&self, plan: Plan, console: Console) -> anyhow::Result<Report> {
         let outputs = &self.conduct.outputs;
         let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
         let memory_before = own_memory();
@@ -99,7 +107,7 @@ fn own_memory() -> Option<u64> {
 }
 
 /// Why the limit of open files makes the plan impossible, if it does.
-fn forbidden(plan: &Plan, files: u64) -> Option<String> {
+pub(super) fn forbidden(plan: &Plan, files: u64) -> Option<String> {
     let beside = FILES_BESIDE + FILES_PER_THREAD * plan.threads as u64;
     let possible = files.saturating_sub(beside);
     (plan.connections() > possible).then(|| {

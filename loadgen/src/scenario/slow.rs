@@ -8,12 +8,17 @@ use crate::target::Target;
 
 /// Runs the scenario and returns the exit code.
 pub(super) fn run(options: &SlowFlags) -> anyhow::Result<u8> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
-    let scenario = Scenario { name: "slow", conduct, drain, checked: options.check() };
-    scenario.run(|target| plan(options, target))
+    scenario(options).run(|target| plan(options, target))
 }
 
-fn plan(options: &SlowFlags, target: Target) -> Plan {
+/// What is to be run.
+pub(super) fn scenario(options: &SlowFlags) -> Scenario<'_> {
+    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    Scenario { name: "slow", conduct, drain, checked: options.check() }
+}
+
+/// What these flags ask for.
+pub(super) fn plan(options: &SlowFlags, target: Target) -> Plan {
     let SlowFlags { subscribers, topics, publishers, rate, size, timing, conduct, .. } = options;
     let part = (f64::from(*subscribers) * options.slow_share / 100.0).ceil() as u32;
     let slow = Slow {

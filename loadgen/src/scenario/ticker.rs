@@ -9,12 +9,17 @@ use crate::target::Target;
 
 /// Runs the scenario and returns the exit code.
 pub(super) fn run(options: &Ticker) -> anyhow::Result<u8> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
-    let scenario = Scenario { name: "ticker", conduct, drain, checked: options.check() };
-    scenario.run(|target| plan(options, target))
+    scenario(options).run(|target| plan(options, target))
 }
 
-fn plan(options: &Ticker, target: Target) -> Plan {
+/// What is to be run.
+pub(super) fn scenario(options: &Ticker) -> Scenario<'_> {
+    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    Scenario { name: "ticker", conduct, drain, checked: options.check() }
+}
+
+/// What these flags ask for.
+pub(super) fn plan(options: &Ticker, target: Target) -> Plan {
     let Ticker { clients, symbols, watch, publishers, size, timing, conduct, .. } = options;
     let popularity = Popularity { topics: *symbols, zipf: options.zipf };
     let times = [timing.warmup, timing.seconds];
