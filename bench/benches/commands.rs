@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use bench::{DATA, PUBLISH, TOPIC};
+use bench::inputs::{DATA, PUBLISH, TOPIC};
 use broker_proto::command::{Command, Payload, Request};
 use broker_proto::topic::{Filter, Topic};
 use broker_proto::{bin, json};

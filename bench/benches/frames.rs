@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use bench::{KEY, PUBLISH, ascii, client_frames};
+use bench::inputs::{KEY, PUBLISH, ascii, client_frames};
 use broker_proto::ws::{Decoder, Event, Opcode, Role, encode_frame, mask};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 

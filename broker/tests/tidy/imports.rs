@@ -147,7 +147,7 @@ fn resolve(path: &[String], place: &Place, parts: &BTreeMap<String, Row>) -> Use
         "std" | "core" | "alloc" => Use::Std(name(1)),
         // Inside a package that is one part, nothing of `crate` is another part.
         "crate" | "broker" if place.package == "broker" => Use::Own(name(1)),
-        "broker" => Use::Own("broker".to_owned()),
+        package @ ("broker" | "loadgen") => Use::Own(package.to_owned()),
         "crate" | "self" => Use::Here,
         "super" => match name(supers) {
             top if supers >= place.depth && parts.contains_key(&top) => Use::Own(top),

@@ -1,0 +1,133 @@
+//! A hub with subscribers, driven as a worker drives it but without sockets: publish, deliver,
+//! flush. For the benchmarks and the test of allocations; measures nothing itself.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use broker::config::Config;
+use broker::hub::outbox::{FrameId, NodeId};
+use broker::hub::protocol::Protocol;
+use broker::hub::{Hub, MailStep, Shared};
+use broker::metrics::Metrics;
+use broker_proto::json::Parser;
+
+const PUBLISHER: u32 = 0;
+const MAILBOX_BYTES_MAX: u64 = 64 << 20;
+const TOPICS_MAX: u64 = 1_000_000;
+
+/// One publisher and its subscribers, all of one worker.
+pub struct Audience {
+    hub: Hub,
+    parser: Parser,
+    touched: Vec<u32>,
+    list: Vec<FrameId>,
+    staged: Vec<u8>,
+}
+
+/// What a flush has written, were there sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flushed {
+    /// Writes: one for each subscriber that gets something.
+    pub writes: u64,
+    /// Frames in them.
+    pub frames: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+}
+
+impl Audience {
+    /// So many subscribers, each to every one of `filters`.
+    #[must_use]
+    pub fn new(subscribers: u32, filters: &[&str]) -> Self {
+        let config = Arc::new(Config { commands_per_second_max: 0, ..Config::default() });
+        let shared = Arc::new(Shared::new(1, MAILBOX_BYTES_MAX, TOPICS_MAX, 0));
+        let hub = Hub::new(0, shared, config, Arc::new(Metrics::new(1)));
+        let (touched, list, staged) = (Vec::new(), Vec::new(), Vec::new());
+        let mut audience = Self { hub, parser: Parser::new(), touched, list, staged };
+        for slot in PUBLISHER..=PUBLISHER + subscribers {
+            audience.hub.open(slot, u64::from(slot), Protocol::Json);
+        }
+        for slot in PUBLISHER + 1..=PUBLISHER + subscribers {
+            for filter in filters {
+                let text = format!(r#"{{"op":"subscribe","topic":"{filter}"}}"#);
+                audience.request(slot, &text);
+            }
+        }
+        audience
+    }
+
+    /// The publisher sends a command.
+    pub fn publish(&mut self, text: &str) {
+        self.request(PUBLISHER, text);
+    }
+
+    /// Takes what was published to the pending lists of its subscribers.
+    pub fn deliver(&mut self) {
+        let step = self.hub.handle_mail();
+        assert_eq!(step, MailStep::Done, "so much is not published between two flushes");
+    }
+
+    /// Puts together what goes to each subscriber and ends the turn. Equal lists are put together
+    /// once, a list of one frame not at all.
+    pub fn flush(&mut self) -> Flushed {
+        let mut flushed = Flushed::default();
+        let mut last: Option<NodeId> = None;
+        self.hub.outbox.take_touched(&mut self.touched);
+        for &slot in &self.touched {
+            let Some((pending, protocol)) = self.hub.take_pending(slot) else { continue };
+            let outbox = &self.hub.outbox;
+            if last != Some(pending) {
+                last = Some(pending);
+                outbox.list(pending, &mut self.list);
+                self.staged.clear();
+                if self.list.len() > 1 {
+                    for &frame in &self.list {
+                        self.staged.extend_from_slice(outbox.bytes_of(frame, protocol));
+                    }
+                }
+            }
+            let bytes = match self.list[..] {
+                [frame] => outbox.bytes_of(frame, protocol),
+                _ => &self.staged,
+            };
+            flushed.writes += 1;
+            flushed.frames += self.list.len() as u64;
+            flushed.bytes += black_box(bytes).len() as u64;
+        }
+        self.hub.outbox.clear();
+        flushed
+    }
+
+    /// All three.
+    pub fn turn(&mut self, text: &str) -> Flushed {
+        self.publish(text);
+        self.deliver();
+        self.flush()
+    }
+
+    fn request(&mut self, slot: u32, text: &str) {
+        let hub = &mut self.hub;
+        self.parser.parse(text, |request| {
+            hub.handle_request(slot, &request, 1).expect("no limit is set");
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inputs::{PUBLISH, TOPIC};
+
+    #[test]
+    fn every_subscriber_gets_every_message_once() {
+        let mut audience = Audience::new(3, &[TOPIC, "ticker/+"]);
+        audience.publish(PUBLISH);
+        audience.publish(PUBLISH);
+        audience.deliver();
+        let flushed = audience.flush();
+        assert_eq!((flushed.writes, flushed.frames), (3, 6));
+        let message = r#"{"topic":"ticker/ACME","seq":1,"data":}"#.len() + 39;
+        assert_eq!(flushed.bytes, 6 * (message as u64 + 2));
+        assert_eq!(audience.flush(), Flushed::default());
+    }
+}

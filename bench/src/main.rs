@@ -1,0 +1,50 @@
+//! `bench`: compares the broker with other servers, and is two of them. The measuring is in the
+//! library; criterion's benchmarks are in `benches/`.
+
+use bench::peers::{self, PeersFlags};
+use bench::servers;
+use clap::{Parser, Subcommand, ValueEnum};
+
+#[derive(Debug, Parser)]
+#[command(name = "bench", version, about = "Compares the broker with other servers")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The broker and other servers under the same load, as a table of ratios.
+    Peers(PeersFlags),
+    /// One of the small servers to compare with, until it is ended.
+    Serve {
+        /// Which.
+        #[arg(value_enum)]
+        kind: Kind,
+        /// Where it listens, on 127.0.0.1.
+        #[arg(long)]
+        port: u16,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    /// One thread, epoll, a send per subscriber and read.
+    Bare,
+    /// tokio-tungstenite, a task and a queue per connection.
+    Tungstenite,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Options::parse().command {
+        Command::Peers(flags) => peers::run(&flags),
+        Command::Serve { kind, port } => {
+            broker::sys::raise_descriptor_limit();
+            match kind {
+                Kind::Bare => servers::bare::serve(port)?,
+                Kind::Tungstenite => servers::tungstenite::serve(port)?,
+            }
+            Ok(())
+        }
+    }
+}

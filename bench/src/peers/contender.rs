@@ -1,0 +1,114 @@
+//! The servers under comparison: what each is, how it is fetched and how it is started on a port.
+//! Measures nothing; the rounds start them.
+
+use std::path::Path;
+use std::process::Command;
+
+use clap::ValueEnum;
+
+use super::scenario::Scenario;
+use super::tools::Tools;
+
+/// A server that speaks something that the load generator speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Contender {
+    /// Ours.
+    #[value(skip)]
+    Broker,
+    /// Ours a second time: how much two measurements of the same thing differ.
+    #[value(skip)]
+    BrokerAgain,
+    /// The bare loop: what epoll sockets cost with next to nothing around them.
+    Bare,
+    /// uWebSockets.js, its own publish/subscribe.
+    Uws,
+    /// tokio-tungstenite, a task and a queue per connection.
+    Tungstenite,
+    /// The npm package ws.
+    Ws,
+}
+
+impl Contender {
+    /// Those that the broker is compared with unless others are asked for.
+    pub const USUAL: [Self; 4] = [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws];
+
+    /// As it is called in the table.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::BrokerAgain => "broker again",
+            Self::Bare => "bare loop",
+            Self::Uws => "uWebSockets.js",
+            Self::Tungstenite => "tokio-tungstenite",
+            Self::Ws => "ws",
+        }
+    }
+
+    /// Whether it is the broker.
+    #[must_use]
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Broker | Self::BrokerAgain)
+    }
+
+    /// Whether it can be put under this load.
+    #[must_use]
+    pub fn can(self, _scenario: Scenario) -> bool {
+        true
+    }
+
+    /// Gets what it needs, unless that was done before.
+    ///
+    /// # Errors
+    /// If it can't be had: no network, no Node.
+    pub fn fetch(self, tools: &Tools) -> anyhow::Result<()> {
+        match self {
+            Self::Broker | Self::BrokerAgain | Self::Bare | Self::Tungstenite => Ok(()),
+            Self::Uws | Self::Ws => tools.fetch_node(),
+        }
+    }
+
+    /// How it is started on 127.0.0.1 and this port, with one thread for its sockets.
+    #[must_use]
+    pub fn command(self, tools: &Tools, port: u16) -> Command {
+        let port = port.to_string();
+        let node = |script: &str| {
+            let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+            let mut command = Command::new("node");
+            command.arg(scripts.join(script)).arg(tools.node_folder()).arg(&port);
+            command
+        };
+        let serve = |kind: &str| {
+            let mut command = Command::new(tools.own("bench"));
+            command.args(["serve", kind, "--port", &port]);
+            command
+        };
+        match self {
+            Self::Broker | Self::BrokerAgain => {
+                let mut command = Command::new(tools.own("broker"));
+                command.args(["--workers", "1", "--pin", "false", "--listen"]);
+                command.arg(format!("127.0.0.1:{port}"));
+                command
+            }
+            Self::Bare => serve("bare"),
+            Self::Tungstenite => serve("tungstenite"),
+            Self::Uws => node("uws.mjs"),
+            Self::Ws => node("ws.mjs"),
+        }
+    }
+
+    /// Where its sockets are.
+    #[must_use]
+    pub fn url(self, port: u16) -> String {
+        format!("ws://127.0.0.1:{port}/ws")
+    }
+
+    /// The load generator's flags for it beside the address.
+    #[must_use]
+    pub fn loadgen_flags(self, port: u16) -> Vec<String> {
+        match self.is_ours() {
+            true => vec![format!("--target-metrics=http://127.0.0.1:{port}/metrics")],
+            false => Vec::new(),
+        }
+    }
+}

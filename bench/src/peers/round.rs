@@ -1,0 +1,290 @@
+//! One server under one load: starts it, lets the load generator at it, reads what came of it, and
+//! ends it. Both are processes of their own on cores of their own.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use loadgen::target_process::Usage;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde_json::Value;
+
+use super::contender::Contender;
+use super::scenario::Scenario;
+use super::tools::Tools;
+
+const START_LIMIT: Duration = Duration::from_secs(15);
+/// How long a server is watched without a connection, to know what it uses anyway.
+const IDLE: Duration = Duration::from_secs(1);
+/// Beyond the time to measure: connecting, warm-up, drain.
+const RUN_LIMIT: Duration = Duration::from_secs(120);
+const NAP: Duration = Duration::from_millis(20);
+
+/// What every round needs.
+#[derive(Clone, Debug)]
+pub struct Bench {
+    /// Where the programs are.
+    pub tools: Tools,
+    server_core: usize,
+    generator_core: usize,
+    seconds: u32,
+    idle_connections: u32,
+}
+
+/// What one round gave; times in microseconds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Figures {
+    /// Why the rest says nothing: a message was lost, or the server did not stand it.
+    pub fault: Option<String>,
+    /// The server's processor time, user and system, per delivery, less what it uses without any.
+    pub cpu_us: Option<f64>,
+    /// Deliveries a second.
+    pub deliveries_per_s: Option<f64>,
+    /// Half of the deliveries came within this time of the moment at which they were due.
+    pub p50_us: Option<f64>,
+    /// All but a hundredth did.
+    pub p99_us: Option<f64>,
+    /// Writes to sockets per delivery, if the server tells.
+    pub sends: Option<f64>,
+    /// By how much resident memory grew per connection, in bytes.
+    pub bytes_per_connection: Option<f64>,
+    /// Processor time per connection: handshake and subscribe.
+    pub connect_us: Option<f64>,
+    /// Connections made a second.
+    pub connects_per_s: Option<f64>,
+    /// The share of its core that the load generator used.
+    pub generator_share: Option<f64>,
+    /// What the load generator thinks of its measurement.
+    pub trust: Option<String>,
+}
+
+impl Bench {
+    /// Builds our programs, and finds two cores.
+    ///
+    /// # Errors
+    /// If they don't build, or there is one core only.
+    pub fn prepare(seconds: u32, idle_connections: u32) -> anyhow::Result<Self> {
+        let [server_core, generator_core, ..] = broker::sys::cores()[..] else {
+            bail!("two cores are needed, one for the server and one for the load");
+        };
+        // Inherited by the servers; some do not raise it themselves.
+        broker::sys::raise_descriptor_limit();
+        let tools = Tools::prepare()?;
+        Ok(Self { tools, server_core, generator_core, seconds, idle_connections })
+    }
+
+    /// A round.
+    ///
+    /// # Errors
+    /// If a program does not start, or the load generator does not come to a result.
+    pub fn run(&self, contender: Contender, scenario: Scenario) -> anyhow::Result<Figures> {
+        let port = free_port()?;
+        let command = &mut contender.command(&self.tools, port);
+        let mut server = Process::start(command, self.server_core)?;
+        server.wait_for_port(port)?;
+        sleep(NAP);
+        let before = Usage::of(server.id()).context("the server has ended")?;
+        sleep(IDLE);
+        let after = Usage::of(server.id()).context("the server has ended")?;
+        let idle_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64 / IDLE.as_secs_f64();
+        let result = self.load(contender, scenario, port, server.id())?;
+        Ok(Figures::read(&result, idle_ns / 1e3))
+    }
+
+    fn load(
+        &self,
+        contender: Contender,
+        scenario: Scenario,
+        port: u16,
+        pid: u32,
+    ) -> anyhow::Result<Value> {
+        let path = self.tools.result();
+        let flags = scenario.flags(self.idle_connections);
+        let mut command = Command::new(self.tools.own("loadgen"));
+        command
+            .args(flags.split(' '))
+            .args(["--quiet", "--allow-invalid", "--threads", "1"])
+            .args(["--seconds", &self.seconds.to_string()])
+            .args(["--url", &contender.url(port)])
+            .args(["--target-pid", &pid.to_string()])
+            .args(contender.loadgen_flags(port))
+            .arg("--json")
+            .arg(&path);
+        let mut generator = Process::start(&mut command, self.generator_core)?;
+        generator.wait(RUN_LIMIT + Duration::from_secs(self.seconds.into()))?;
+        let text = fs::read_to_string(&path).context("the load generator left no result")?;
+        fs::remove_file(&path)?;
+        if text.is_empty() {
+            bail!("the server did not take the connections");
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+impl Figures {
+    /// Those of a server that did not come to any.
+    #[must_use]
+    pub fn failed(why: String) -> Self {
+        Self { fault: Some(why), ..Self::default() }
+    }
+
+    /// From the load generator's result; `idle_us` is what the server uses in a second without
+    /// connections.
+    fn read(result: &Value, idle_us: f64) -> Self {
+        let number = |path: &str| result.pointer(path).and_then(Value::as_f64);
+        let deliveries_per_s = number("/deliveries/per_second").filter(|rate| *rate > 0.0);
+        let cpu_us = number("/target/process/cpu_us_per_delivery")
+            .zip(deliveries_per_s)
+            .map(|(cpu_us, rate)| (cpu_us - idle_us / rate).max(0.0));
+        let text = |path: &str| result.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let figures = Self {
+            fault: fault(result),
+            cpu_us,
+            deliveries_per_s,
+            p50_us: number("/latency_us/p50"),
+            p99_us: number("/latency_us/p99"),
+            sends: number("/target/process/sends_per_delivery"),
+            bytes_per_connection: number("/target/process/rss_bytes_per_connection"),
+            connect_us: number("/target/process/cpu_us_per_connection"),
+            connects_per_s: number("/connections/per_second"),
+            generator_share: number("/generator/busiest_thread_share"),
+            trust: text("/verdict/measurement"),
+        };
+        match figures.fault {
+            Some(fault) => Self::failed(fault),
+            None => figures,
+        }
+    }
+
+    /// In one line, for who waits.
+    #[must_use]
+    pub fn line(&self) -> String {
+        if let Some(fault) = &self.fault {
+            return fault.clone();
+        }
+        let show = |value: Option<f64>| value.map_or("?".into(), |value| format!("{value:.3}"));
+        format!(
+            "{} µs a delivery, p99 {} µs, {} deliveries a second, generator {}, {}",
+            show(self.cpu_us),
+            show(self.p99_us),
+            show(self.deliveries_per_s),
+            show(self.generator_share),
+            self.trust.as_deref().unwrap_or_default()
+        )
+    }
+}
+
+/// What makes a result worthless for comparing: it is not the same work.
+fn fault(result: &Value) -> Option<String> {
+    let count = |path: &str| result.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let faults = [
+        ("lost", count("/deliveries/lost")),
+        ("duplicated", count("/deliveries/duplicated")),
+        ("out of order", count("/deliveries/out_of_order")),
+        ("not sent", count("/messages/unsent")),
+    ];
+    let found = faults.iter().filter(|(_, count)| *count > 0);
+    let mut words: Vec<String> = found.map(|(what, count)| format!("{count} {what}")).collect();
+    let (asked, ready) = (count("/connections/asked"), count("/connections/ready"));
+    if ready < asked {
+        words.push(format!("{ready} of {asked} connected"));
+    }
+    if words.is_empty() && count("/verdict/exit_code") != 0 {
+        let said = result.pointer("/verdict/text").and_then(Value::as_str);
+        words.push(said.unwrap_or("the run failed").to_owned());
+    }
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+/// A running program on one core, ended when dropped.
+struct Process {
+    child: Child,
+    name: String,
+}
+
+impl Process {
+    fn start(command: &mut Command, core: usize) -> anyhow::Result<Self> {
+        let mut pinned = CpuSet::new();
+        pinned.set(core);
+        // A child begins on the cores of the thread that started it.
+        let own = sched_getaffinity(None)?;
+        sched_setaffinity(None, &pinned)?;
+        let streams = [Stdio::null(), Stdio::null()];
+        let [stdin, stdout] = streams;
+        let started = command.stdin(stdin).stdout(stdout).stderr(Stdio::null()).spawn();
+        sched_setaffinity(None, &own)?;
+        let name = command.get_program().to_string_lossy().into_owned();
+        Ok(Self { child: started.with_context(|| name.clone())?, name })
+    }
+
+    fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn wait_for_port(&mut self, port: u16) -> anyhow::Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended: {status}", self.name);
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not listen within {} s", self.name, START_LIMIT.as_secs());
+            }
+            sleep(NAP);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self, limit: Duration) -> anyhow::Result<()> {
+        let deadline = Instant::now() + limit;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("{} still ran after {} s", self.name, limit.as_secs());
+            }
+            sleep(NAP);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_run_that_lost_something_has_no_figures() {
+        let mut result = json!({
+            "connections": {"asked": 2, "ready": 2},
+            "messages": {"unsent": 0},
+            "deliveries": {"lost": 0, "per_second": 1000.0},
+            "target": {"process": {"cpu_us_per_delivery": 2.5}},
+            "latency_us": {"p50": 90.0},
+            "verdict": {"exit_code": 0, "measurement": "VALID"},
+        });
+        let figures = Figures::read(&result, 500.0);
+        assert_eq!((figures.cpu_us, figures.p50_us, figures.p99_us), (Some(2.0), Some(90.0), None));
+        result["deliveries"]["lost"] = 3.into();
+        result["connections"]["ready"] = 1.into();
+        let figures = Figures::read(&result, 0.0);
+        assert_eq!(figures, Figures::failed("3 lost, 1 of 2 connected".into()));
+        result = json!({"verdict": {"exit_code": 5, "text": "BROKEN: 2 seq breaks"}});
+        assert_eq!(Figures::read(&result, 0.0).fault.as_deref(), Some("BROKEN: 2 seq breaks"));
+    }
+}
