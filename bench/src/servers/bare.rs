@@ -163,7 +163,8 @@ impl Server {
         if let Ok(request) = Request::parse(head, &HeadLimits::default())
             && let Ok(upgrade) = Upgrade::from_request(&request)
         {
-            upgrade.write_response(&mut answer, upgrade.select_protocol(&["altavoz.v1.json"]));
+            let chosen = upgrade.select_protocol(&["altavoz.v1.json"]);
+            upgrade.write_response(&mut answer, chosen, None);
         }
         self.connections[key].is_open = true;
         self.connections[key].send(&answer);
