@@ -367,7 +367,7 @@ fn note_end(duty: Duty, code: CloseCode, reason: &str, desk: &mut Desk<'_>) {
 /// to connection (when to come back, the last seq), an `N` stands for it, so that they add up.
 fn close_text(frame: &CloseFrame<'_>) -> String {
     let mut reason = frame.reason.to_owned();
-    if matches!(frame.code, CloseCode::GOING_AWAY | CloseCode::TOO_SLOW) {
+    if matches!(frame.code, CloseCode::GOING_AWAY | CloseCode::TOO_SLOW | CloseCode::OVERLOADED) {
         let mut folded = String::with_capacity(reason.len());
         for char in reason.chars() {
             match char.is_ascii_digit() {
@@ -410,6 +410,10 @@ mod tests {
         assert_eq!(text(CloseCode::GOING_AWAY, "reconnect in 950 ms"), "1001 reconnect in N ms");
         assert_eq!(text(CloseCode::TOO_SLOW, "t at 7"), "4408 t at N");
         assert_eq!(text(CloseCode::TOO_SLOW, "12, 345"), "4408 N, N");
+        assert_eq!(
+            text(CloseCode::OVERLOADED, "overloaded, last seq 9 of t"),
+            "1013 overloaded, last seq N of t"
+        );
         assert_eq!(text(CloseCode::TOO_LARGE, "limit 65536"), "1009 limit 65536");
         assert_eq!(text(CloseCode::NORMAL, ""), "1000");
     }

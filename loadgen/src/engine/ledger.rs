@@ -164,11 +164,13 @@ impl Ledger {
     }
 
     /// The server closes the connection with account `index`. A slow reader may be told that it
-    /// is too slow, if what came last is what the reason names.
+    /// is too slow, or that the server is overloaded and it reads most slowly, if what came last
+    /// is what the reason names.
     pub(super) fn handle_close_frame(&mut self, index: u32, code: CloseCode, reason: &str) {
         let (_, account) = &self.accounts[index as usize];
         let is_last = last_seq(reason).is_none_or(|seq| account.broker_last() == seq);
-        let is_right = code == CloseCode::TOO_SLOW && is_last;
+        let is_of_slow = matches!(code, CloseCode::TOO_SLOW | CloseCode::OVERLOADED);
+        let is_right = is_of_slow && is_last;
         self.slow.handle_announced(index as usize, is_right);
     }
 
