@@ -20,6 +20,7 @@
 //! | [`threshold`] | what is demanded of a result |
 //! | [`compare`] | results side by side |
 //! | [`doctor`] | whether this machine is fit to measure with |
+//! | [`sink`] | a small target with set faults |
 //! | [`sys`] | clocks, limits, ports, signals |
 //! | [`host`] | what the machine says of itself in `/proc` |
 //!
@@ -38,6 +39,7 @@ pub mod payload;
 pub mod report;
 pub mod scenario;
 pub mod seconds;
+pub mod sink;
 pub mod stamp;
 pub mod sys;
 pub mod target;

@@ -4,6 +4,7 @@
 mod find;
 mod groups;
 mod scenarios;
+mod sink;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::compare::Compare;
 pub use find::{Bound, Find, Search, Searched};
 pub use groups::{Conduct, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
+pub use sink::SinkFlags;
 
 use groups::{check_publishers, check_size};
 
@@ -102,6 +104,8 @@ pub enum Command {
     },
     /// Results of earlier runs side by side, as text and as a page.
     Compare(Compare),
+    /// A small target with set faults, to test load generators on and compare brokers with.
+    Sink(SinkFlags),
     /// Whether this machine is fit to measure with, and what to do where it is not.
     Doctor,
 }

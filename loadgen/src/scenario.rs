@@ -14,7 +14,7 @@ mod ticker;
 use std::io::{self, Write as _};
 
 use crate::options::{Command, Options};
-use crate::{compare, doctor, library};
+use crate::{compare, doctor, library, sink};
 
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
@@ -47,6 +47,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
             Err(error) => Ok(refuse(&error.to_string())),
         },
         Command::Compare(options) => Ok(compare::run(options)),
+        Command::Sink(options) => sink::run(options),
         Command::Doctor => Ok(doctor::run()),
     }
 }

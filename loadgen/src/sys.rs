@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 pub use alarm::Alarm;
 
@@ -66,6 +66,18 @@ pub fn watch_interrupt() -> io::Result<Arc<AtomicBool>> {
     signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
     signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
     Ok(interrupted)
+}
+
+/// A flag that SIGTERM and the interrupt key set; the second time, the process ends at once.
+///
+/// # Errors
+///
+/// If the system does not let the signals be caught.
+pub fn watch_end() -> io::Result<Arc<AtomicBool>> {
+    let flag = watch_interrupt()?;
+    signal_hook::flag::register_conditional_shutdown(SIGTERM, 143, Arc::clone(&flag))?;
+    signal_hook::flag::register(SIGTERM, Arc::clone(&flag))?;
+    Ok(flag)
 }
 
 fn nanos(time: Timespec) -> u64 {

@@ -2,10 +2,10 @@
 //! by second, the target's use of processor and memory, the page, `compare` and `doctor`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(dead_code, reason = "the broker can do more wrong than is needed here")]
+#![allow(dead_code, reason = "what the sink did is not asked here")]
 
-#[path = "support/broker.rs"]
-mod broker;
+#[path = "support/sink.rs"]
+mod sink;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -15,9 +15,9 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use broker::{Fault, Faults, TestBroker};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use sink::Sink;
 use tempfile::TempDir;
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
@@ -43,10 +43,10 @@ fn loadgen(arguments: &[&str]) -> Done {
     done
 }
 
-/// A small run against a sound broker with these flags besides.
+/// A small run against a sound sink with these flags besides.
 fn fanout(flags: &[&str]) -> Done {
-    let broker = TestBroker::start(Faults::default());
-    let url = broker.url();
+    let sink = Sink::start("");
+    let url = sink.url();
     let small = SMALL.split_whitespace();
     let all: Vec<&str> = ["fanout", "--url", &url].into_iter().chain(small).collect();
     loadgen(&[&all, flags].concat())
@@ -96,10 +96,10 @@ fn a_wrong_threshold_is_told_which_names_there_are_before_anything_is_opened() {
 }
 
 /// Runs for two seconds of which the process is stopped for half a second; returns the result.
-fn stopped_in_between(faults: Faults, flags: &[&str]) -> Done {
-    let broker = TestBroker::start(faults);
+fn stopped_in_between(faults: &str, flags: &[&str]) -> Done {
+    let sink = Sink::start(faults);
     let mut child = Command::new(LOADGEN)
-        .args(["fanout", "--url", &broker.url(), "--subscribers", "20", "--rate", "50"])
+        .args(["fanout", "--url", &sink.url(), "--subscribers", "20", "--rate", "50"])
         .args(["--seconds", "2", "--warmup", "0", "--threads", "2"])
         .args(flags)
         .stdout(Stdio::piped())
@@ -122,7 +122,7 @@ fn stopped_in_between(faults: Faults, flags: &[&str]) -> Done {
 
 #[test]
 fn a_generator_that_was_kept_from_running_calls_its_measurement_invalid() {
-    let done = stopped_in_between(Faults::default(), &[]);
+    let done = stopped_in_between("", &[]);
     assert_eq!(done.code, 4);
     assert!(done.out.contains("measurement  INVALID: "));
     assert!(done.out.contains("generator threads were woken late"));
@@ -132,7 +132,7 @@ fn a_generator_that_was_kept_from_running_calls_its_measurement_invalid() {
 
 #[test]
 fn an_invalid_measurement_can_be_allowed_and_is_still_called_so() {
-    let done = stopped_in_between(Faults::default(), &["--allow-invalid"]);
+    let done = stopped_in_between("", &["--allow-invalid"]);
     assert_eq!(done.code, 0);
     assert!(done.out.contains("measurement  INVALID: "));
     assert!(done.out.lines().last().unwrap().starts_with("OK: "));
@@ -140,9 +140,8 @@ fn an_invalid_measurement_can_be_allowed_and_is_still_called_so() {
 
 #[test]
 fn broken_delivery_goes_before_an_invalid_measurement() {
-    let by_message = [((0, 3), Fault::Drop)].into_iter().collect();
-    let faults = Faults { by_message, ..Faults::default() };
-    let done = stopped_in_between(faults, &["--drain", "0", "--threshold", "lost=1"]);
+    // The 1,500th of 2,000 deliveries.
+    let done = stopped_in_between("--drop 1500", &["--drain", "0", "--threshold", "lost=1"]);
     assert_eq!(done.code, 5);
     assert!(done.out.contains("measurement  INVALID: "));
     assert!(done.out.contains("threshold  lost=1 met: 1\n"));
@@ -153,8 +152,8 @@ fn the_seconds_of_a_run_add_up_to_the_whole() {
     let (folder, path) = place("run.json");
     let csv = folder.path().join("run.csv");
     let flags = ["--allow-invalid", "--seconds", "2.5", "--json", &path, "--csv"];
-    let broker = TestBroker::start(Faults::default());
-    let url = broker.url();
+    let sink = Sink::start("");
+    let url = sink.url();
     let given = ["fanout", "--url", &url, "--subscribers", "50", "--rate", "100", "--warmup", "1"];
     let done = loadgen(&[&given[..], &flags, &[csv.to_str().unwrap()]].concat());
     assert_eq!(done.code, 0);

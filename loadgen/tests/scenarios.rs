@@ -1,16 +1,18 @@
 //! Scenarios as files, from outside: what is listed, shown and run, and what is refused.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![allow(dead_code, reason = "the broker can do wrong, which is not needed here")]
+#![allow(dead_code, reason = "a run tells more than is needed here")]
 
-#[path = "support/broker.rs"]
-mod broker;
+#[path = "support/run.rs"]
+mod run;
+#[path = "support/sink.rs"]
+mod sink;
 
 use std::fs;
 use std::process::Command;
 
-use broker::{Fault, Faults, TestBroker};
-use serde_json::Value;
+use run::{Run, run};
+use sink::{Injected, Sink};
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
 
@@ -41,14 +43,14 @@ fn every_scenario_that_is_listed_can_be_shown_and_the_file_says_what_it_is() {
 
 #[test]
 fn a_file_is_run_and_flags_win_over_it() {
-    let broker = TestBroker::start(Faults::default());
+    let sink = Sink::start("");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mine.toml");
     let text = "scenario = \"fanout\"\nsubscribers = 5\nrate = 50\nseconds = 600\nwarmup = 0\n\
                 quiet = true\nallow-invalid = true\n";
     fs::write(&path, text).unwrap();
     let file = path.to_str().unwrap();
-    let (code, out, _) = loadgen(&["run", file, "--seconds", "0.2", "--url", &broker.url()]);
+    let (code, out, _) = loadgen(&["run", file, "--seconds", "0.2", "--url", &sink.url()]);
     assert_eq!(code, 0);
     assert_eq!(
         out,
@@ -71,83 +73,89 @@ fn a_file_with_a_key_that_is_no_flag_is_refused_by_name() {
 
 #[test]
 fn connections_are_opened_held_and_closed_with_no_subscription() {
-    let broker = TestBroker::start(Faults::default());
+    let sink = Sink::start("");
     let flags = ["connect", "--connections", "30", "--seconds", "0.2", "--allow-invalid"];
-    let (code, out, _) = loadgen(&[&flags[..], &["--url", &broker.url()]].concat());
+    let (code, out, _) = loadgen(&[&flags[..], &["--url", &sink.url()]].concat());
     assert_eq!(code, 0);
     assert!(out.ends_with("OK: 30 connections opened and held, none lost\n"), "{out}");
-    assert_eq!(broker.normal_closes(), 30);
+    assert_eq!(sink.stop().count("closed_by_client"), 30);
 }
 
 #[test]
 fn connections_that_are_refused_are_counted_by_their_reason() {
-    let broker = TestBroker::start(Faults { connections_max: Some(10), ..Faults::default() });
-    let flags = ["connect", "--connections", "30", "--seconds", "0.2", "--allow-invalid"];
-    let (code, out, _) = loadgen(&[&flags[..], &["--url", &broker.url()]].concat());
-    assert_eq!(code, 3);
-    assert!(out.contains("failed  20 × the server answered 503, not 101\n"), "{out}");
-    assert!(out.contains("FAILED: 10 of 30 connections reached: "), "{out}");
+    let sink = Sink::start("--refuse-percent 50");
+    let flags = "--connections 30 --seconds 0.2";
+    let run = run("connect", &sink.url(), flags, "");
+    let refused = sink.stop().count("refused");
+    assert!((1..30).contains(&refused), "{refused}");
+    assert_eq!(run.code, 3);
+    let line = format!("failed  {refused} × the server answered 503, not 101\n");
+    assert!(run.out.contains(&line), "{}", run.out);
+    let verdict = format!("FAILED: {} of 30 connections reached: ", 30 - refused);
+    assert!(run.last_line().starts_with(&verdict), "{}", run.out);
 }
 
 #[test]
 fn what_is_lost_after_coming_back_is_told_from_what_was_missed_while_away() {
-    // The only subscriber leaves once, after 1.4 s, and gets nothing when it is back.
-    let by_message = (1..=200).map(|seq| ((1, seq), Fault::Drop)).collect();
-    let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let path = file.path().to_str().unwrap();
-    let flags = "churn --subscribers 1 --leaves 0.7 --away 0.05 --rate 100 --seconds 2 --warmup 0 \
-                 --drain 0.3 --allow-invalid";
-    let flags: Vec<_> = flags.split_whitespace().chain(["--json", path, "--url"]).collect();
-    let (code, out, _) = loadgen(&[&flags[..], &[&broker.url()]].concat());
-    assert_eq!(code, 5, "{out}");
-    let result: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
-    let of = |name: &str| result["deliveries"][name].as_u64().unwrap();
-    assert_eq!(result["connections"]["left"], 1);
-    assert_eq!(result["connections"]["rejoined"], 1);
-    assert!(of("lost") > 0 && of("missed_while_disconnected") > 0, "{out}");
-    assert_eq!(of("delivered") + of("lost") + of("missed_while_disconnected"), 200, "{out}");
+    // The only subscriber leaves once, after 1.4 s.
+    let sink = Sink::start("--drop 7");
+    let usual = "--subscribers 1 --leaves 0.7 --away 0.05 --rate 100 --seconds 2 --warmup 0 \
+                 --drain 0.3";
+    let run = run("churn", &sink.url(), usual, "");
+    let injected = sink.stop();
+    assert_eq!(run.code, 5);
+    assert_eq!([run.number("/connections/left"), run.number("/connections/rejoined")], [1, 1]);
+    let [lost, missed] = ["lost", "missed_while_disconnected"].map(|name| run.of(name));
+    // What was lost right before leaving can't be told from what was missed.
+    let dropped = injected.count("dropped");
+    assert!(lost == dropped || lost + 1 == dropped, "{lost} lost, {dropped} dropped");
+    assert!(lost > 0 && missed > 0, "{}", run.out);
+    assert_eq!(run.of("delivered") + lost + missed, 200);
+    assert_eq!(missed, 200 - injected.count("deliveries") + (dropped - lost));
 }
 
-/// A run with one subscriber, a slow one, against a broker that does this to it; the exit code and
-/// the result.
-fn slow(faults: &[(u64, Fault)]) -> (i32, Value) {
-    let by_message = faults.iter().map(|&(seq, fault)| ((0, seq), fault)).collect();
-    let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let path = file.path().to_str().unwrap();
-    let flags = "slow --subscribers 1 --slow-share 100 --slow-bytes-per-second 1000 --rate 50 \
-                 --seconds 0.4 --warmup 0 --drain 0.3 --allow-invalid";
-    let flags: Vec<_> = flags.split_whitespace().chain(["--json", path, "--url"]).collect();
-    let (code, out, _) = loadgen(&[&flags[..], &[&broker.url()]].concat());
-    eprintln!("{out}");
-    (code, serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
+/// A run with one subscriber, a slow one, against a sink that does this to it.
+fn slow(faults: &[&str]) -> (Run, Injected) {
+    let sink = Sink::with(faults);
+    let usual = "--subscribers 1 --slow-share 100 --slow-bytes-per-second 1000 --rate 50 \
+                 --seconds 0.4 --warmup 0 --drain 0.3";
+    let run = run("slow", &sink.url(), usual, "");
+    (run, sink.stop())
 }
 
 #[test]
 fn a_slow_reader_that_is_not_closed_must_get_everything() {
-    let (code, result) = slow(&[]);
-    assert_eq!(code, 0);
-    assert_eq!(result["slow"]["delivered"], 20);
-    assert_eq!(result["slow"]["latency_us"]["count"], 20);
-    assert_eq!(result["latency_us"]["count"], 0, "they are timed apart");
-    assert_eq!(result["deliveries"]["expected"], 0, "they are accounted for apart");
-    let (code, result) = slow(&[(20, Fault::Drop)]);
-    assert_eq!((code, result["slow"]["lost"].as_u64()), (5, Some(1)));
+    let (run, _) = slow(&[]);
+    assert_eq!(run.code, 0);
+    assert_eq!([run.number("/slow/delivered"), run.number("/slow/latency_us/count")], [20, 20]);
+    assert_eq!(run.number("/latency_us/count"), 0, "they are timed apart");
+    assert_eq!(run.of("expected"), 0, "they are accounted for apart");
+    let (run, injected) = slow(&["--drop", "20"]);
+    assert_eq!((run.code, run.number("/slow/lost"), injected.count("dropped")), (5, 1, 1));
+}
+
+/// Closes the only subscriber after its tenth message, with this code and reason.
+fn closed_with<'a>(code: &'a str, reason: &'a str) -> [&'a str; 6] {
+    ["--close-after", "10", "--close-code", code, "--close-reason", reason]
 }
 
 #[test]
 fn a_slow_reader_may_be_closed_if_what_it_got_is_whole_and_ends_where_the_reason_says() {
-    let (code, result) = slow(&[(11, Fault::Cut { last_seq: 10 })]);
-    assert_eq!(code, 0);
-    let slow_ones = &result["slow"];
-    assert_eq!((slow_ones["delivered"].as_u64(), slow_ones["lost"].as_u64()), (Some(10), Some(0)));
-    assert_eq!(slow_ones["after_close"], 10);
-    let reasons: Vec<_> = slow_ones["closed_by_server"].as_object().unwrap().keys().collect();
-    assert!(reasons[0].starts_with("4408 too slow, last seq N of "), "{reasons:?}");
-
-    let hole = [(5, Fault::Drop), (11, Fault::Cut { last_seq: 10 })];
-    for faults in [&hole[..], &[(11, Fault::Cut { last_seq: 12 })], &[(11, Fault::Close)]] {
-        assert_eq!(slow(faults).0, 5, "{faults:?}");
+    for (code, word) in [("4408", "too slow"), ("1013", "overloaded")] {
+        let reason = format!("{word}, last seq {{seq}} of {{topic}}");
+        let (run, injected) = slow(&closed_with(code, &reason));
+        assert_eq!((run.code, injected.count("closed")), (0, 1), "{code}");
+        assert_eq!([run.number("/slow/delivered"), run.number("/slow/lost")], [10, 0]);
+        assert_eq!(run.number("/slow/after_close"), 10);
+        let reasons = run.json["slow"]["closed_by_server"].as_object().unwrap();
+        let text = reasons.keys().next().unwrap();
+        assert!(text.starts_with(&format!("{code} {word}, last seq N of ")), "{text}");
+    }
+    let right = "too slow, last seq {seq} of {topic}";
+    let with_a_hole = [&closed_with("4408", right)[..], &["--drop", "5"]].concat();
+    let ended_elsewhere = closed_with("4408", "too slow, last seq 12 of t");
+    let for_no_reason_of_its_own = closed_with("1011", "boom");
+    for faults in [&with_a_hole[..], &ended_elsewhere, &for_no_reason_of_its_own] {
+        assert_eq!(slow(faults).0.code, 5, "{faults:?}");
     }
 }
