@@ -15,6 +15,7 @@ mod schedule;
 mod shared;
 mod slow;
 mod sources;
+mod storm;
 mod worker;
 
 use std::io;
@@ -32,6 +33,7 @@ pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
 pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
 pub use sources::Sources;
+pub use storm::{STORMS_MAX, Storm, StormBook};
 
 pub(crate) use ledger::histogram;
 
@@ -90,6 +92,8 @@ pub struct Plan {
     pub churn: Option<Churn>,
     /// Who reads slowly, and how slowly.
     pub slow: Option<Slow>,
+    /// Whose connections are cut at once, and when.
+    pub storm: Option<Storm>,
 }
 
 impl Plan {
@@ -122,6 +126,7 @@ impl Plan {
             part: Part::whole(threads),
             churn: None,
             slow: None,
+            storm: None,
         }
     }
 

@@ -17,12 +17,13 @@ const SEARCH: &str = "find";
 const SCENARIO: &str = "scenario";
 
 /// The scenarios with their files, which say what each is for and hold its defaults.
-pub const BUILT_IN: [(&str, &str); 6] = [
+pub const BUILT_IN: [(&str, &str); 7] = [
     ("churn", include_str!("../scenarios/churn.toml")),
     ("connect", include_str!("../scenarios/connect.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("notify", include_str!("../scenarios/notify.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
+    ("storm", include_str!("../scenarios/storm.toml")),
     ("ticker", include_str!("../scenarios/ticker.toml")),
 ];
 

@@ -5,6 +5,7 @@ mod find;
 mod groups;
 mod scenarios;
 mod sink;
+mod storm;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub use find::{Bound, Find, Search, Searched};
 pub use groups::{Conduct, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 pub use sink::SinkFlags;
+pub use storm::StormFlags;
 
 use groups::{check_publishers, check_size};
 
@@ -85,6 +87,8 @@ pub enum Command {
     Notify(Notify),
     /// As fanout, while a share of the subscribers reads slowly or not at all.
     Slow(SlowFlags),
+    /// As fanout, while everybody's connection is cut at once and all come back.
+    Storm(StormFlags),
     /// A market: symbols of which few are updated often, and clients that watch some.
     Ticker(Ticker),
     /// Names the scenarios, one a line.

@@ -9,6 +9,7 @@ mod outputs;
 mod page;
 mod rows;
 mod slow;
+mod storm;
 mod text;
 
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
 
 use crate::account::Totals;
-use crate::engine::{Hiccups, Ledger, Plan, Tally, histogram};
+use crate::engine::{Hiccups, Ledger, Plan, StormBook, Tally, histogram};
 use crate::seconds::{self, Seconds};
 use crate::threshold::{Checked, Threshold};
 use crate::verdict::{Evidence, Lateness, Trust, Verdict};
@@ -79,6 +80,8 @@ pub struct Report {
     pub totals: Totals,
     /// Those who read slowly, if the plan has some.
     pub slow: SlowReaders,
+    /// Those whose connections were cut, if the plan cuts some.
+    pub storm: StormBook,
     /// How long it took until the last connection was ready, its subscription answered.
     pub connecting_ns: u64,
     /// Messages sent, the warm-up's included.
@@ -161,6 +164,7 @@ impl Report {
             course,
             totals: Totals::default(),
             slow: SlowReaders::new(),
+            storm: StormBook::new(0),
             connecting_ns: 0,
             sent: 0,
             sent_measured: 0,
@@ -233,6 +237,7 @@ impl Report {
         }
         let is_whole = self.totals.is_clean()
             && self.slow.totals.is_clean()
+            && self.storm.absent == 0
             && self.unsent() == 0
             && self.strange == 0
             && self.closes.sum() == 0
@@ -348,6 +353,7 @@ impl Report {
         self.closes.merge(ledger.closes);
         self.refusals.merge(ledger.refusals);
         self.slow.add(ledger.slow);
+        self.storm.add(ledger.storm);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");
     }

@@ -9,6 +9,7 @@ mod notify;
 mod phases;
 mod run;
 mod slow;
+mod storm;
 mod ticker;
 
 use std::io::{self, Write as _};
@@ -36,6 +37,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
         Command::Find(options) => find::run(options),
         Command::Notify(options) => notify::run(options),
         Command::Slow(options) => slow::run(options),
+        Command::Storm(options) => storm::run(options),
         Command::Ticker(options) => ticker::run(options),
         Command::List => Ok(print(&library::list())),
         Command::Show { name } => match library::show(name) {

@@ -6,10 +6,12 @@ mod access;
 mod mqtt;
 mod native;
 mod protocol;
+mod wish;
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
+use broker_proto::command::Position;
 use broker_proto::handshake::{UriError, WsUri};
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,7 @@ use native::Encoding;
 
 pub use access::{Access, Secret};
 pub use protocol::Protocol;
+pub use wish::Wish;
 
 /// The longest message taken from a server, in bytes: more than any payload that can be asked for.
 pub const MESSAGE_BYTES_MAX: u32 = 128 << 20;
@@ -78,8 +81,17 @@ pub enum Incoming<'a> {
     Accepted {
         /// As it was given to the command.
         id: u64,
-        /// After a subscribe, the seq of the topic's last message, if the server tells.
-        position: Option<u64>,
+        /// After a subscribe, where the topic stands, if the server tells.
+        position: Option<Position>,
+    },
+    /// The subscribe with this id succeeded, which asked for what came after a known message.
+    Resumed {
+        /// As it was given to the command.
+        id: u64,
+        /// Where the topic stands, if the server tells.
+        position: Option<Position>,
+        /// Whether all of that follows.
+        is_whole: bool,
     },
     /// A command failed; with an id or, where success was not to be answered, without.
     Refused {
@@ -155,8 +167,8 @@ impl Target {
     /// `send` one message after the other.
     pub fn open(&self, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
         match self.protocol {
-            Protocol::Json => Encoding::Json.open(&self.access, topics, send),
-            Protocol::Bin => Encoding::Bin.open(&self.access, topics, send),
+            Protocol::Json => Encoding::Json.open(&self.access, &wishes(topics), send),
+            Protocol::Bin => Encoding::Bin.open(&self.access, &wishes(topics), send),
             Protocol::Mqtt => mqtt::open(&self.access, send),
         }
     }
@@ -168,6 +180,11 @@ impl Target {
             Protocol::Mqtt => mqtt::welcome(topics, send),
         }
     }
+}
+
+/// The answer to the subscribe of the nth topic has the id n, from 1.
+fn wishes<'a>(topics: &[&'a str]) -> Vec<Wish<'a>> {
+    (1..).zip(topics).map(|(id, topic)| Wish::plain(id, topic)).collect()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod incoming;
 mod upgrading;
+mod wishes;
 
 use std::io::{self, Read as _, Write as _};
 
@@ -256,7 +257,7 @@ impl Client {
             else {
                 return Ok(());
             };
-            self.handle_upgraded(desk.plan).map_err(|error| error.to_string())?;
+            self.handle_upgraded(desk).map_err(|error| error.to_string())?;
             return self.decode(&mut rest, now_ns, desk);
         }
         // The desk's other parts are needed while the bytes are borrowed.
@@ -266,11 +267,16 @@ impl Client {
         outcome
     }
 
-    fn handle_upgraded(&mut self, plan: &Plan) -> io::Result<()> {
+    fn handle_upgraded(&mut self, desk: &Desk<'_>) -> io::Result<()> {
+        let plan = desk.plan;
         let (mut frames, opcode) = (Vec::new(), plan.target.protocol.opcode());
-        let wait = plan.target.open(&plan.names_for(self.duty), |command| {
+        let send = |command: &[u8]| {
             encode_masked_frame(&mut frames, opcode, command, mask_key());
-        });
+        };
+        let wait = match plan.wishes_for(self.duty, desk.ledger) {
+            Some(wishes) => plan.target.open_with(&wishes, send),
+            None => plan.target.open(&plan.names_for(self.duty), send),
+        };
         self.stage = Stage::until(wait);
         self.send(&frames)
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Plan;
 use super::slow::{SlowBook, last_seq};
+use super::storm::StormBook;
 use crate::account::{Account, Arrival};
 use crate::counts;
 use crate::seconds::Seconds;
@@ -72,6 +73,8 @@ pub struct Ledger {
     pub hiccups: Hiccups,
     /// What is kept apart of those who read slowly.
     pub slow: SlowBook,
+    /// What became of those whose connections were cut.
+    pub storm: StormBook,
     pub(super) progress: super::Progress,
 }
 
@@ -114,6 +117,7 @@ impl Ledger {
             seconds: Seconds::new(0),
             hiccups: Hiccups::default(),
             slow: SlowBook::new(0),
+            storm: StormBook::new(0),
             progress: super::Progress::default(),
         }
     }
@@ -127,6 +131,10 @@ impl Ledger {
         now_ns: u64,
         measured_from_ns: u64,
     ) {
+        if let Some(gone_to) = self.storm.take_gone(index) {
+            let before = broker_seq.map_or(gone_to, |seq| gone_to.min(seq.saturating_sub(1)));
+            self.handle_rejoin(index, before);
+        }
         let (_, account) = &mut self.accounts[index as usize];
         let skipped = stamp.seq.saturating_sub(account.last() + 1);
         let progress = &mut self.progress;
@@ -151,6 +159,9 @@ impl Ledger {
             return;
         }
         self.last_arrival_ns = now_ns;
+        if self.storm.is_made_up(index, stamp.intended_ns) {
+            return;
+        }
         self.seconds.record(now_ns, latency_ns);
         if is_measured {
             self.latency.saturating_record(latency_ns);
@@ -161,6 +172,15 @@ impl Ledger {
     pub(super) fn handle_rejoin(&mut self, index: u32, position: u64) {
         let missed = self.accounts[index as usize].1.handle_rejoin(position);
         self.progress.missed = self.progress.missed.saturating_add(missed);
+    }
+
+    /// The server says that these messages will not come. Where it said that some of the past is
+    /// gone, these are it: missed, not lost.
+    pub(super) fn handle_gap(&mut self, index: u32, from: u64, to: u64) {
+        match self.storm.take_gone(index) {
+            Some(_) => self.handle_rejoin(index, to),
+            None => self.accounts[index as usize].1.handle_gap(from, to),
+        }
     }
 
     /// The server closes the connection with account `index`. A slow reader may be told that it

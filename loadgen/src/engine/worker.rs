@@ -2,6 +2,8 @@
 //! publishes what is due, and follows the phases. Shares nothing with other workers but the phase
 //! and its gauges. Started by the engine; returns its ledger.
 
+mod absent;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -16,9 +18,11 @@ use super::keepalive::Keepalive;
 use super::publisher::Publishers;
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
+use super::storm::StormBook;
 use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
+use absent::Cut;
 
 /// Events taken from one poll: few, so that publishing is never put off for long.
 const EVENTS_MAX: usize = 256;
@@ -53,6 +57,7 @@ pub(super) struct Worker {
     away: VecDeque<(usize, u64)>,
     /// How many turns to leave have come.
     turn: u64,
+    cut: Cut,
     /// Clients that have a socket.
     open: usize,
     /// Clients that have more to read than one turn allows.
@@ -88,6 +93,8 @@ impl Worker {
         clients.shrink_to_fit();
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
         let mut ledger = Ledger::new(&plan, topics);
+        let resuming = if plan.storm.is_some() { ledger.accounts.len() } else { 0 };
+        ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
         Ok(Self {
             index,
@@ -104,6 +111,7 @@ impl Worker {
             connecting_count: 0,
             away: VecDeque::new(),
             turn: 0,
+            cut: Cut::default(),
             open: 0,
             unread: VecDeque::new(),
             slow_since_ns: sys::now_ns(),
@@ -127,8 +135,12 @@ impl Worker {
                 Phase::Publish => {
                     self.publish();
                     self.churn();
+                    self.storm();
                 }
-                Phase::Drain => self.churn(),
+                Phase::Drain => {
+                    self.churn();
+                    self.storm();
+                }
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}
             }
@@ -164,6 +176,7 @@ impl Worker {
             Phase::Drain => self.end_publishing(),
             Phase::Close => {
                 self.end_publishing();
+                self.end_absences();
                 self.close_until_ns = sys::now_ns() + CLOSE_TIMEOUT_NS;
                 for index in 0..self.clients.len() {
                     let change = self.clients[index].close();
@@ -208,45 +221,7 @@ impl Worker {
                 self.connecting_count += 1;
                 self.connecting.push_back((index, now_ns));
             }
-            Err(error) => {
-                self.ledger.failures.add(error.to_string());
-                self.ledger.progress.failed += 1;
-            }
-        }
-    }
-
-    /// Lets those leave whose turn it is, and brings those back who were away for long enough;
-    /// once nothing is published any more, all of them.
-    fn churn(&mut self) {
-        let Some(churn) = self.plan.churn else { return };
-        let now_ns = sys::now_ns();
-        if self.phase == Phase::Publish {
-            let after_ns = now_ns.saturating_sub(self.shared.start_ns());
-            while let Some(subscriber) = churn.next_due(&mut self.turn, after_ns) {
-                if let Some(index) = self.plan.part.place_of(subscriber, self.index) {
-                    self.leave(index, now_ns);
-                }
-            }
-        }
-        let until_ns = if self.phase == Phase::Drain { u64::MAX } else { now_ns };
-        while let Some(&(index, at_ns)) = self.away.front() {
-            if at_ns > until_ns || self.connecting_count >= self.connecting_max() {
-                break;
-            }
-            self.away.pop_front();
-            self.clients[index].reset();
-            self.open(index, now_ns);
-        }
-        self.connect();
-    }
-
-    /// Who is not back yet from the last time stays away.
-    fn leave(&mut self, index: usize, now_ns: u64) {
-        if self.clients[index].is_ready() {
-            self.ledger.left += 1;
-            let change = self.clients[index].close();
-            self.handle_change(index, change);
-            self.connecting.push_back((index, now_ns));
+            Err(error) => self.handle_unreached(index, error.to_string()),
         }
     }
 
@@ -383,7 +358,7 @@ impl Worker {
                 self.ledger.progress.ready += 1;
                 self.ledger.last_ready_ns = sys::now_ns();
             } else {
-                self.ledger.rejoined += 1;
+                self.handle_back(index);
             }
             self.connecting_count -= 1;
         }
@@ -413,9 +388,8 @@ impl Worker {
         self.open -= 1;
         match end {
             End::Failed(why) => {
-                self.ledger.failures.add(why);
-                self.ledger.progress.failed += 1;
                 self.connecting_count -= 1;
+                self.handle_unreached(index, why);
             }
             End::Closed(why) => {
                 if !self.ledger.handle_closed(index, &why, &self.plan) {

@@ -70,6 +70,17 @@ pub(super) fn check_publishers(publishers: u32, topics: u32, flag: &str) -> Resu
     ))
 }
 
+/// That the protocol knows the options of a subscribe that a scenario is about.
+pub(super) fn check_options(scenario: &str, protocol: Protocol) -> Result<(), String> {
+    if protocol.has_options() {
+        return Ok(());
+    }
+    Err(format!(
+        "{scenario} asks for what {} has no words for; it takes --protocol json or bin",
+        protocol.name()
+    ))
+}
+
 /// That a payload holds what it must, in bytes.
 pub(super) fn check_size(size: u32, size_min: usize) -> Result<(), String> {
     if size as usize >= size_min {

@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::Row;
-use super::{QUANTILES, Report, quantile_ns, rows, verdict};
+use super::{QUANTILES, Report, quantile_ns, rows, storm, verdict};
 use crate::engine::Tally;
 use crate::watch::Watched;
 
@@ -69,6 +69,7 @@ pub fn to_json(report: &Report) -> Value {
             "per_second": report.delivered_rate,
         },
         "slow": slow(report),
+        "storm": storm::json(report),
         "latency_us": times(&report.latency),
         "send_lag_us": times(&report.lag),
         "latency_curve_us": curve(&report.latency),
@@ -159,15 +160,15 @@ fn curve(histogram: &Histogram<u64>) -> Value {
         .collect()
 }
 
-fn seconds(nanos: u64) -> f64 {
+pub(super) fn seconds(nanos: u64) -> f64 {
     nanos as f64 / 1e9
 }
 
-fn tally(tally: &Tally) -> Value {
+pub(super) fn tally(tally: &Tally) -> Value {
     tally.iter().map(|(what, count)| (what.to_owned(), Value::from(count))).collect()
 }
 
-fn times(histogram: &Histogram<u64>) -> Value {
+pub(super) fn times(histogram: &Histogram<u64>) -> Value {
     let micros = |nanos: u64| Value::from(nanos as f64 / 1e3);
     let mut times = Map::new();
     times.insert("count".into(), histogram.len().into());

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{INVALID, MISSED, Outcome, QUANTILES, Report, quantile_ns};
+use super::{INVALID, MISSED, Outcome, QUANTILES, Report, quantile_ns, storm};
 use crate::engine::Tally;
 use crate::threshold::Checked;
 use crate::verdict::Verdict;
@@ -41,6 +41,7 @@ pub fn summary(report: &Report) -> String {
     if plan.slow.is_some() {
         slow(&mut out, report);
     }
+    storm::summary(&mut out, report);
     target_process(&mut out, report);
     if !report.totals.is_clean() {
         line(&mut out, "accounts", &accounts(report));
@@ -290,6 +291,7 @@ fn further_faults(report: &Report) -> String {
     let holes =
         slow.lost + slow.duplicated + slow.out_of_order + slow.seq_breaks + slow.gap_notices;
     add(holes, "fault of what slow readers got", "faults of what slow readers got");
+    add(report.storm.absent, "subscriber not back", "subscribers not back");
     add(report.strange, "strange message", "strange messages");
     add(report.unsent(), "message never sent", "messages never sent");
     add(report.refusals.sum(), "command refused", "commands refused");
@@ -297,7 +299,7 @@ fn further_faults(report: &Report) -> String {
     text
 }
 
-fn times(histogram: &Histogram<u64>) -> String {
+pub(super) fn times(histogram: &Histogram<u64>) -> String {
     if histogram.is_empty() {
         return "nothing to measure".to_owned();
     }
@@ -311,18 +313,18 @@ fn times(histogram: &Histogram<u64>) -> String {
     text
 }
 
-fn line(out: &mut String, name: &str, text: &str) {
+pub(super) fn line(out: &mut String, name: &str, text: &str) {
     let _ = writeln!(out, "{name:>12}  {text}");
 }
 
-fn tally(out: &mut String, name: &str, tally: &Tally) {
+pub(super) fn tally(out: &mut String, name: &str, tally: &Tally) {
     for (what, count) in tally.iter() {
         line(out, name, &format!("{} × {what}", grouped(count)));
     }
 }
 
 /// Three significant digits and a unit.
-fn time(nanos: u64) -> String {
+pub(super) fn time(nanos: u64) -> String {
     let (value, unit) = match nanos {
         0..1_000_000 => (nanos as f64 / 1e3, "µs"),
         1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
@@ -340,7 +342,7 @@ fn rate(per_second: f64) -> String {
 }
 
 /// A number with its noun.
-fn count(number: u64, one: &str, many: &str) -> String {
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 

@@ -2,12 +2,12 @@
 //! of frames in and out; no frames, no sockets. Called by the engine for every message.
 
 use broker_proto::bin::{self, ServerMessage};
-use broker_proto::command::{Answer, Command, Payload, SubscribeOptions};
+use broker_proto::command::{Answer, Command, Payload, Position};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use serde_json::Value;
 
-use super::{Access, Incoming, Wait};
+use super::{Access, Incoming, Wait, Wish};
 
 /// The answer to a connect has this id; those to subscribes have the numbers from 1.
 const CONNECT_ID: u64 = 0;
@@ -29,7 +29,7 @@ impl Encoding {
     pub(super) fn open(
         self,
         access: &Access,
-        topics: &[&str],
+        wishes: &[Wish<'_>],
         mut send: impl FnMut(&[u8]),
     ) -> Wait {
         let mut command = Vec::new();
@@ -38,12 +38,12 @@ impl Encoding {
             self.encode(&mut command, Some(CONNECT_ID), &connect);
             send(&command);
         }
-        for (id, topic) in (1..).zip(topics) {
+        for wish in wishes {
             command.clear();
-            self.subscribe(&mut command, id, Filter::new(topic).expect(VALID));
+            self.subscribe(&mut command, wish);
             send(&command);
         }
-        Wait::Answers(topics.len() as u32 + u32::from(access.token.is_some()))
+        Wait::Answers(wishes.len() as u32 + u32::from(access.token.is_some()))
     }
 
     /// Appends the command that publishes `payload`. Only a failure is answered.
@@ -64,9 +64,11 @@ impl Encoding {
         }
     }
 
-    fn subscribe(self, out: &mut Vec<u8>, id: u64, filter: Filter<'_>) {
-        let options = SubscribeOptions::default();
-        self.encode(out, Some(id), &Command::Subscribe { filter, options });
+    /// Appends the command that subscribes; the answer names its id.
+    pub(super) fn subscribe(self, out: &mut Vec<u8>, wish: &Wish<'_>) {
+        let filter = Filter::new(wish.filter).expect(VALID);
+        let options = wish.options.clone();
+        self.encode(out, Some(wish.id), &Command::Subscribe { filter, options });
     }
 
     fn encode(self, out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
@@ -108,12 +110,21 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
         return Incoming::Refused { id, why };
     }
     if let (Some(id), Some(ok)) = (id, value.get("ok")) {
-        return Incoming::Accepted { id, position: ok["seq"].as_u64() };
+        let epoch = ok["epoch"].as_str().and_then(|text| text.parse().ok());
+        let position = epoch.zip(ok["seq"].as_u64()).map(|(epoch, seq)| Position { epoch, seq });
+        return accepted(id, position, ok["recovered"].as_bool());
     }
     let gap = &value["gap"];
     match (gap["from"].as_u64(), gap["to"].as_u64()) {
         (Some(from), Some(to)) => Incoming::Gap { topic: text(&gap["topic"]), from, to },
         _ => Incoming::Unknown,
+    }
+}
+
+fn accepted(id: u64, position: Option<Position>, recovered: Option<bool>) -> Incoming<'static> {
+    match recovered {
+        Some(is_whole) => Incoming::Resumed { id, position, is_whole },
+        None => Incoming::Accepted { id, position },
     }
 }
 
@@ -123,11 +134,11 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
             Incoming::Message { topic: topic.as_bytes(), seq: Some(seq), payload: payload.bytes() }
         }
         Ok(ServerMessage::Ok { id, answer }) => {
-            let position = match answer {
-                Answer::Subscribed { position, .. } => position.map(|(_, seq)| seq),
-                _ => None,
+            let (position, recovered) = match answer {
+                Answer::Subscribed { position, recovered, .. } => (position, recovered),
+                _ => (None, None),
             };
-            Incoming::Accepted { id, position }
+            accepted(id, position.map(|(epoch, seq)| Position { epoch, seq }), recovered)
         }
         Ok(ServerMessage::Error { id, code, message }) => {
             Incoming::Refused { id, why: format!("{}: {message}", code.as_str()) }
@@ -141,6 +152,8 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
 
 #[cfg(test)]
 mod tests {
+    use broker_proto::command::Epoch;
+
     use super::super::Secret;
     use super::*;
 
@@ -161,7 +174,18 @@ mod tests {
         );
         assert_eq!(
             read(r#"{"id":2,"ok":{"topic":"t","epoch":"a","seq":41}}"#),
-            Incoming::Accepted { id: 2, position: Some(41) }
+            Incoming::Accepted {
+                id: 2,
+                position: Some(Position { epoch: Epoch::new(10), seq: 41 })
+            }
+        );
+        assert_eq!(
+            read(r#"{"id":4,"ok":{"topic":"t","epoch":"a","seq":57,"recovered":true}}"#),
+            Incoming::Resumed {
+                id: 4,
+                position: Some(Position { epoch: Epoch::new(10), seq: 57 }),
+                is_whole: true
+            }
         );
         let why = "forbidden: no".to_owned();
         assert_eq!(
@@ -195,7 +219,8 @@ mod tests {
         let open = |encoding: Encoding, token: Option<&str>| {
             let access = Access { token: token.map(Secret::new), ..Access::default() };
             let mut commands = Vec::new();
-            let wait = encoding.open(&access, &["t"], |command| commands.push(command.to_vec()));
+            let wait = encoding
+                .open(&access, &[Wish::plain(1, "t")], |command| commands.push(command.to_vec()));
             (wait, commands)
         };
         let subscribe = br#"{"id":1,"op":"subscribe","topic":"t"}"#.to_vec();

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use broker_proto::command::{Answer, Command, Epoch, GapReason, Id, Payload};
+use broker_proto::command::{Answer, Command, CommandError, Epoch, GapReason, Id, Payload, Since};
 use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
 use broker_proto::topic::Topic;
 use broker_proto::ws::{CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_frame};
@@ -47,6 +47,20 @@ pub(crate) struct Faults {
     pub(crate) pings: bool,
     /// Before a message with this seq is fanned out, nothing happens for so long.
     pub(crate) stall: Option<(u64, Duration)>,
+    /// What becomes of a subscribe that asks for the past.
+    pub(crate) recovery: Recovery,
+}
+
+/// What this broker gives of the past.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Recovery {
+    /// Nothing: asking for it is answered with `unavailable`.
+    #[default]
+    Unavailable,
+    /// The last so many messages of a topic, and a gap notice for what is gone.
+    Last(usize),
+    /// All is said to be recovered, and the first message of it is not.
+    Lies,
 }
 
 /// A broker on a port of its own; it ends with the test's process.
@@ -67,6 +81,8 @@ struct Shared {
 struct Topics {
     subscribers: HashMap<String, Vec<Subscriber>>,
     seqs: HashMap<String, u64>,
+    /// All payloads, for those who ask for the past.
+    past: HashMap<String, Vec<(bool, Vec<u8>)>>,
     count: usize,
 }
 
@@ -188,13 +204,27 @@ impl Shared {
 
     fn handle(&self, request: broker_proto::command::Request<'_>, connection: &Connection) {
         match request.command.unwrap() {
-            Command::Subscribe { filter, .. } => {
+            Command::Subscribe { filter, options } => {
+                if options.since.is_some() && self.faults.recovery == Recovery::Unavailable {
+                    let error = CommandError::unavailable("since");
+                    return connection.answer(request.id, &Answer::Error(&error));
+                }
                 let mut topics = self.topics.lock().unwrap();
                 let filter = filter.as_str();
                 let last = topics.seqs.get(filter).copied().unwrap_or(0);
                 let position = Some((Epoch::new(1), last));
-                let answer = Answer::Subscribed { filter, position, recovered: None };
+                let since = match options.since {
+                    Some(Since::At(position)) => Some(position.seq),
+                    _ => None,
+                };
+                let from = since.map(|seq| self.first_kept(last).max(seq + 1));
+                let recovered = since.zip(from).map(|(seq, from)| from == seq + 1);
+                let recovered = recovered.map(|is_whole| is_whole || self.lies());
+                let answer = Answer::Subscribed { filter, position, recovered };
                 connection.answer(request.id, &answer);
+                if let Some((since, from)) = since.zip(from) {
+                    self.catch_up(&topics, filter, since, from, connection);
+                }
                 if self.faults.pings {
                     connection.send(Opcode::Ping, b"are you there?");
                 }
@@ -209,11 +239,40 @@ impl Shared {
         }
     }
 
+    fn lies(&self) -> bool {
+        self.faults.recovery == Recovery::Lies
+    }
+
+    fn first_kept(&self, last: u64) -> u64 {
+        match self.faults.recovery {
+            Recovery::Last(kept) => (last + 1).saturating_sub(kept as u64),
+            _ => 0,
+        }
+    }
+
+    /// What was published from `from` on, and a notice of what is gone before that.
+    fn catch_up(&self, topics: &Topics, name: &str, since: u64, from: u64, to: &Connection) {
+        let topic = Topic::new(name).unwrap();
+        if from > since + 1 {
+            to.gap(topic, since + 1, from - 1);
+        }
+        let past = topics.past.get(name).into_iter().flatten();
+        let skipped = from as usize - 1 + usize::from(self.lies());
+        for (seq, (is_json, bytes)) in (1..).zip(past).skip(skipped) {
+            let payload = if *is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) };
+            to.write(&to.message(topic, seq, payload));
+        }
+    }
+
     fn publish(&self, topic: Topic<'_>, payload: Payload<'_>) {
         let mut topics = self.topics.lock().unwrap();
         let counter = topics.seqs.entry(topic.as_str().to_owned()).or_default();
         *counter += 1;
         let seq = *counter;
+        if self.faults.recovery != Recovery::Unavailable {
+            let kept = (matches!(payload, Payload::Json(_)), payload.bytes().to_vec());
+            topics.past.entry(topic.as_str().to_owned()).or_default().push(kept);
+        }
         if let Some((_, pause)) = self.faults.stall.filter(|stall| stall.0 == seq) {
             thread::sleep(pause);
         }
@@ -233,7 +292,7 @@ impl Subscriber {
         match fault {
             None => self.connection.write(&frame),
             Some(Fault::Drop | Fault::Cut { .. }) => {}
-            Some(Fault::Gap) => self.connection.gap(topic, seq),
+            Some(Fault::Gap) => self.connection.gap(topic, seq, seq),
             Some(Fault::Twice) => self.connection.write(&[&frame[..], &frame[..]].concat()),
             Some(Fault::AfterNext) => return self.held = Some(frame),
             Some(Fault::Damage) => {
@@ -291,11 +350,11 @@ impl Connection {
         self.send(self.opcode(), &text);
     }
 
-    fn gap(&self, topic: Topic<'_>, seq: u64) {
+    fn gap(&self, topic: Topic<'_>, from: u64, to: u64) {
         let mut text = Vec::new();
         match self.is_binary {
-            true => bin::encode_gap(&mut text, topic, seq, seq, GapReason::Overflow),
-            false => json::encode_gap(&mut text, topic, seq, seq, GapReason::Overflow),
+            true => bin::encode_gap(&mut text, topic, from, to, GapReason::Overflow),
+            false => json::encode_gap(&mut text, topic, from, to, GapReason::Overflow),
         }
         self.send(self.opcode(), &text);
     }

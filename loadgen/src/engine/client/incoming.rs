@@ -2,6 +2,7 @@
 //! its account, or something that should not have come. Keeps what is incomplete; touches no
 //! socket. Called by the client for every message.
 
+use broker_proto::command::Position;
 use broker_proto::ws::encode_masked_frame;
 
 use super::{Desk, Duty, Stage, frame_of, mask_key};
@@ -78,7 +79,16 @@ impl Talk<'_> {
             }
             Incoming::Hello => self.handle_hello(plan, answer),
             Incoming::Accepted { id, position } => self.handle_accepted(id, position, desk),
-            Incoming::Refused { id: Some(_), why } => return Err(why),
+            Incoming::Resumed { id, position, is_whole } => {
+                if let Some(account) = self.handle_answer(id, desk) {
+                    let storm = &mut desk.ledger.storm;
+                    storm.handle_resumed(account, position, is_whole, self.now_ns);
+                }
+            }
+            Incoming::Refused { id: Some(id), why } => {
+                let again = plan.ask_again(id, &why, self.duty, ledger);
+                answer.extend(again.ok_or(why)?);
+            }
             // Before the session is open, every command is one that opens it.
             Incoming::Refused { why, .. } if !matches!(self.stage, Stage::Ready) => {
                 return Err(why);
@@ -87,7 +97,7 @@ impl Talk<'_> {
             Incoming::Gap { topic, from, to } => {
                 let number = plan.topics.iter().position(|name| *name == topic);
                 match number.and_then(|number| account_of(plan, self.duty, number as u32)) {
-                    Some(account) => ledger.accounts[account as usize].1.handle_gap(from, to),
+                    Some(account) => ledger.handle_gap(account, from, to),
                     None => ledger.strange += 1,
                 }
             }
@@ -132,24 +142,29 @@ impl Talk<'_> {
         }
     }
 
-    fn handle_accepted(&mut self, id: u64, position: Option<u64>, desk: &mut Desk<'_>) {
-        let Desk { plan, ledger, measured_from_ns, .. } = desk;
+    fn handle_accepted(&mut self, id: u64, position: Option<Position>, desk: &mut Desk<'_>) {
+        let Some(account) = self.handle_answer(id, desk) else { return };
+        desk.ledger.storm.handle_subscribed(account, position);
+        // Before the first message there is nothing to be missed.
+        let is_rejoin = desk.measured_from_ns != u64::MAX;
+        if let (true, Some(position)) = (is_rejoin, position) {
+            desk.ledger.handle_rejoin(account, position.seq);
+        }
+    }
+
+    /// One of the commands that open the session succeeded; returns the account it is about.
+    fn handle_answer(&mut self, id: u64, desk: &mut Desk<'_>) -> Option<u32> {
         let Stage::Subscribing { left } = self.stage else {
-            ledger.strange += 1;
-            return;
+            desk.ledger.strange += 1;
+            return None;
         };
         *left -= 1;
         if *left == 0 {
             *self.stage = Stage::Ready;
         }
-        // Before the first message there is nothing to be missed.
-        let is_rejoin = *measured_from_ns != u64::MAX;
-        if let (true, Some(position), Duty::Subscribe { account, .. }) =
-            (is_rejoin, position, self.duty)
-            && (1..=u64::from(plan.topics_each)).contains(&id)
-        {
-            ledger.handle_rejoin(account + (id - 1) as u32, position);
-        }
+        let Duty::Subscribe { account, .. } = self.duty else { return None };
+        let is_subscribe = (1..=u64::from(desk.plan.topics_each)).contains(&id);
+        is_subscribe.then(|| account + (id - 1) as u32)
     }
 }
 
