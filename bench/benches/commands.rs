@@ -1,35 +1,76 @@
-//! Commands in both encodings, the encoding of messages, and the matching of topics.
+//! Commands in both encodings, against serde_json, and the encoding of messages.
 
 use std::hint::black_box;
 
 use bench::inputs::{DATA, PUBLISH, TOPIC};
 use broker_proto::command::{Command, Payload, Request};
-use broker_proto::topic::{Filter, Topic};
+use broker_proto::topic::Topic;
 use broker_proto::{bin, json};
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Of a command, what a server must know; everything is checked to be JSON.
+#[derive(Deserialize)]
+struct Publish<'a> {
+    op: &'a str,
+    topic: &'a str,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
 
 fn parsing(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("parse");
+    let mut group = criterion.benchmark_group("parse json");
     let mut parser = json::Parser::new();
-    group.bench_function("json publish", |bencher| {
-        bencher.iter(|| parser.parse(black_box(PUBLISH), demand_publish));
-    });
+    let large =
+        publish_of(&format!("{{\"rows\":[{}]}}", [r#"{"p":101.5,"q":"bid"}"#; 180].join(",")));
+    for (name, text) in [("publish", PUBLISH), ("publish of 4 KB", &large)] {
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(BenchmarkId::new("ours", name), |bencher| {
+            bencher.iter(|| parser.parse(black_box(text), demand_publish));
+        });
+        group.bench_function(BenchmarkId::new("serde_json, raw data", name), |bencher| {
+            bencher.iter(|| {
+                let publish: Publish<'_> =
+                    serde_json::from_str(black_box(text)).expect("it is a publish");
+                (publish.op.len(), publish.topic.len(), publish.data.get().len())
+            });
+        });
+        group.bench_function(BenchmarkId::new("serde_json, as a value", name), |bencher| {
+            bencher.iter(|| {
+                let value: serde_json::Value =
+                    serde_json::from_str(black_box(text)).expect("it is JSON");
+                value["topic"].is_string()
+            });
+        });
+    }
     let batch = format!("[{}]", [PUBLISH; 20].join(","));
-    group.bench_function("json batch of 20 publishes", |bencher| {
+    group.throughput(Throughput::Bytes(batch.len() as u64));
+    group.bench_function(BenchmarkId::new("ours", "batch of 20 publishes"), |bencher| {
         bencher.iter(|| parser.parse(black_box(&batch), demand_publish));
     });
+    group.finish();
+}
+
+fn parsing_binary(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse bin");
+    let mut parser = json::Parser::new();
     let topic = Topic::new(TOPIC).expect("a valid topic");
-    for (name, payload) in [
-        ("bin publish of JSON", Payload::Json(DATA)),
-        ("bin publish of bytes", Payload::Opaque(DATA)),
-    ] {
+    for (name, payload) in
+        [("publish of JSON", Payload::Json(DATA)), ("publish of bytes", Payload::Opaque(DATA))]
+    {
         let mut command = Vec::new();
         bin::encode_command(&mut command, None, &Command::Publish { topic, payload });
+        group.throughput(Throughput::Bytes(command.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| bin::parse(black_box(&command), &mut parser, demand_publish));
         });
     }
     group.finish();
+}
+
+fn publish_of(data: &str) -> String {
+    format!(r#"{{"op":"publish","topic":"{TOPIC}","data":{data}}}"#)
 }
 
 fn demand_publish(request: Request<'_>) {
@@ -40,6 +81,7 @@ fn encoding(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("message");
     let topic = Topic::new(TOPIC).expect("a valid topic");
     let mut out = Vec::with_capacity(1024);
+    group.throughput(Throughput::Elements(1));
     group.bench_function("json", |bencher| {
         bencher.iter(|| {
             out.clear();
@@ -57,27 +99,5 @@ fn encoding(criterion: &mut Criterion) {
     group.finish();
 }
 
-fn matching(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("match");
-    let topic = Topic::new("site/berlin/hall/3/press/17/temperature").expect("a valid topic");
-    for (text, matches) in [
-        ("site/berlin/hall/3/press/17/temperature", true),
-        ("site/+/hall/+/press/+/temperature", true),
-        ("site/berlin/#", true),
-        ("site/+/hall/+/press/+/pressure", false),
-    ] {
-        let filter = Filter::new(text).expect("a valid filter");
-        group.bench_function(text, |bencher| {
-            bencher.iter(|| {
-                assert_eq!(black_box(filter).matches(black_box(topic)), matches);
-            });
-        });
-    }
-    group.bench_function("check a topic", |bencher| {
-        bencher.iter(|| Topic::new(black_box(TOPIC)));
-    });
-    group.finish();
-}
-
-criterion_group!(benches, parsing, encoding, matching);
+criterion_group!(benches, parsing, parsing_binary, encoding);
 criterion_main!(benches);

@@ -31,3 +31,10 @@ pub fn client_frames(count: usize, payload: &[u8]) -> Vec<u8> {
     }
     stream
 }
+
+/// Whether criterion is to measure: under `cargo test` each benchmark runs once, to see that it
+/// does, and the large inputs are left out.
+#[must_use]
+pub fn is_measured() -> bool {
+    std::env::args().any(|argument| argument == "--bench")
+}

@@ -10,7 +10,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::handshake::server::{ErrorResponse, Request, Response};
 use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
@@ -108,10 +108,7 @@ fn text_message(bytes: Vec<u8>) -> Message {
 
 /// The first subprotocol that the client offers.
 #[expect(clippy::result_large_err, reason = "the library's own type")]
-fn choose_protocol(
-    request: &Request,
-    mut response: Response,
-) -> Result<Response, tokio_tungstenite::tungstenite::handshake::server::ErrorResponse> {
+fn choose_protocol(request: &Request, mut response: Response) -> Result<Response, ErrorResponse> {
     if let Some(offered) = request.headers().get(SEC_WEBSOCKET_PROTOCOL) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, offered.clone());
     }
