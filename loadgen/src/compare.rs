@@ -29,7 +29,7 @@ pub struct Compare {
 }
 
 /// What is compared: its name, where it stands in a result, and how it is shown.
-const LINES: [(&str, &str, Shown); 25] = [
+const LINES: [(&str, &str, Shown); 29] = [
     ("scenario", "/scenario", Shown::Text),
     ("target", "/target/url", Shown::Text),
     ("protocol", "/target/protocol", Shown::Text),
@@ -50,6 +50,10 @@ const LINES: [(&str, &str, Shown); 25] = [
     ("latency p99, µs", "/latency_us/p99", Shown::Number),
     ("latency p99.9, µs", "/latency_us/p99.9", Shown::Number),
     ("latency max, µs", "/latency_us/max", Shown::Number),
+    ("net p50, µs", "/net_us/p50", Shown::Number),
+    ("net p99, µs", "/net_us/p99", Shown::Number),
+    ("own lag p50, µs", "/own_lag_us/p50", Shown::Number),
+    ("own lag p99, µs", "/own_lag_us/p99", Shown::Number),
     ("sent late p99, µs", "/send_lag_us/p99", Shown::Number),
     ("generator cores", "/generator/cores", Shown::Number),
     ("target CPU, µs/delivery", "/target/process/cpu_us_per_delivery", Shown::Number),

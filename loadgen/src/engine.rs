@@ -11,10 +11,13 @@ mod merging;
 mod part;
 mod publisher;
 mod pulse;
+mod realtime;
+mod receive;
 mod schedule;
 mod shared;
 mod slow;
 mod sources;
+mod split;
 mod storm;
 mod worker;
 
@@ -33,6 +36,7 @@ pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};
 pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
 pub use sources::Sources;
+pub use split::Split;
 pub use storm::{STORMS_MAX, Storm, StormBook};
 
 pub(crate) use ledger::histogram;
@@ -94,6 +98,8 @@ pub struct Plan {
     pub slow: Option<Slow>,
     /// Whose connections are cut at once, and when.
     pub storm: Option<Storm>,
+    /// Whether the kernel is asked when it received what the subscribers read.
+    pub kernel_timestamps: bool,
 }
 
 impl Plan {
@@ -127,6 +133,7 @@ impl Plan {
             churn: None,
             slow: None,
             storm: None,
+            kernel_timestamps: true,
         }
     }
 

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory as _, Parser as _};
+use clap::{Arg, CommandFactory as _, Parser as _};
 use toml::{Table, Value};
 
 use crate::options::{Command, Find, Options, Searched};
@@ -133,7 +133,12 @@ fn parse(
             let meant = similar(&commands, key);
             return Err(LibraryError::UnknownKey { path: path.into(), key: key.clone(), meant });
         }
-        let added = add_flag(&mut arguments, key, value);
+        let added = match value {
+            Value::Boolean(is_on) if takes_value(&commands, key) => {
+                add_flag(&mut arguments, key, &Value::String(is_on.to_string()))
+            }
+            _ => add_flag(&mut arguments, key, value),
+        };
         added.ok_or_else(|| fault(format!("{key} = {value}: not a value of a flag")))?;
     }
     arguments.extend_from_slice(flags);
@@ -158,9 +163,18 @@ fn add_flag(arguments: &mut Vec<String>, key: &str, value: &Value) -> Option<()>
 }
 
 fn is_flag(commands: &[&str], key: &str) -> bool {
+    any_flag(commands, |arg| arg.get_long() == Some(key))
+}
+
+/// Whether the flag is followed by what it is to be, true or false too.
+fn takes_value(commands: &[&str], key: &str) -> bool {
+    any_flag(commands, |arg| arg.get_long() == Some(key) && arg.get_action().takes_values())
+}
+
+fn any_flag(commands: &[&str], is_meant: impl Fn(&Arg) -> bool) -> bool {
     let all = Options::command();
     let found = commands.iter().try_fold(&all, |command, name| command.find_subcommand(name));
-    found.is_some_and(|command| command.get_arguments().any(|arg| arg.get_long() == Some(key)))
+    found.is_some_and(|command| command.get_arguments().any(is_meant))
 }
 
 /// By the same measure as for a mistyped flag.
@@ -228,6 +242,13 @@ mod tests {
         for part in ["rate: 9.5", "quiet: true", "lost=0", "p99<1s"] {
             assert!(read.contains(part), "{part} in {read}");
         }
+    }
+
+    #[test]
+    fn a_flag_that_is_on_by_default_can_be_switched_off_in_a_file() {
+        let text = |is_on| format!("scenario = \"fanout\"\nkernel-timestamps = {is_on}\n");
+        assert!(given(&text(false), &[]).unwrap().contains("kernel_timestamps: false"));
+        assert!(given(&text(true), &[]).unwrap().contains("kernel_timestamps: true"));
     }
 
     #[test]

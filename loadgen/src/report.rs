@@ -7,6 +7,7 @@ mod csv;
 mod json;
 mod outputs;
 mod page;
+mod parts;
 mod rows;
 mod slow;
 mod storm;
@@ -21,6 +22,7 @@ pub use csv::{COLUMNS, to_csv};
 pub use json::to_json;
 pub use outputs::{Files, Outputs};
 pub use page::page;
+pub use parts::{Absent, Parts};
 pub use rows::{Row, rows};
 pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
@@ -114,6 +116,8 @@ pub struct Report {
     pub lag: Histogram<u64>,
     /// The processor time of the busiest thread while measuring, as a share of the time passed.
     pub busiest_share: f64,
+    /// What the network and the target, and what the load generator made of the latency.
+    pub parts: Parts,
     /// Sleeps that ended late while measuring, of all threads.
     pub hiccups: Hiccups,
     /// Latencies by second, counted from the begin of measuring.
@@ -181,6 +185,7 @@ impl Report {
             latency: histogram(),
             lag: histogram(),
             busiest_share: 0.0,
+            parts: Parts::new(plan.kernel_timestamps),
             hiccups: Hiccups::default(),
             seconds: BTreeMap::new(),
             watched: Watched::default(),
@@ -196,6 +201,7 @@ impl Report {
             by_second.push(mem::replace(&mut ledger.seconds, Seconds::new(0)));
             report.add(ledger);
         }
+        report.parts.close();
         report.seconds = seconds::merge(by_second);
         report
     }
@@ -278,7 +284,8 @@ impl Report {
         Evidence {
             busiest_share: self.busiest_share,
             rate_share: self.rate_share(),
-            lateness: self.lateness(),
+            lateness: self.lateness(&self.lag),
+            own: self.lateness(&self.parts.own),
             hiccups: self.hiccups,
             hiccup_share: self.hiccups.sum_ns as f64 / threads_ns,
             stolen_share: self.watched.stolen_share(),
@@ -292,9 +299,9 @@ impl Report {
         if planned > 0.0 { self.achieved_rate / planned } else { 1.0 }
     }
 
-    fn lateness(&self) -> Option<Lateness> {
+    fn lateness(&self, lag: &Histogram<u64>) -> Option<Lateness> {
         QUANTILES[..3].iter().rev().find_map(|&(name, quantile)| {
-            let lag_ns = quantile_ns(&self.lag, quantile)?;
+            let lag_ns = quantile_ns(lag, quantile)?;
             let latency_ns = quantile_ns(&self.latency, quantile)?;
             Some(Lateness { quantile: name, lag_ns, latency_ns })
         })
@@ -354,6 +361,7 @@ impl Report {
         self.refusals.merge(ledger.refusals);
         self.slow.add(ledger.slow);
         self.storm.add(ledger.storm);
+        self.parts.add(ledger.split);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");
     }
@@ -438,7 +446,7 @@ pub(crate) mod tests {
         let mut report = report(3, 0);
         report.latency.record_n(8_000_000, 5000).unwrap();
         report.lag.record_n(2_000_000, 150).unwrap();
-        assert_eq!(report.lateness().unwrap().quantile, "p90");
+        assert_eq!(report.lateness(&report.lag).unwrap().quantile, "p90");
         assert!(report.judgement().unwrap().line().starts_with("SUSPECT: at p90 messages were"));
     }
 

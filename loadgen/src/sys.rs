@@ -22,6 +22,13 @@ pub fn now_ns() -> u64 {
     nanos(clock_gettime(ClockId::Monotonic))
 }
 
+/// Nanoseconds of the realtime clock, which the kernel's timestamps are on: since 1970, and set
+/// anew by whoever may.
+#[must_use]
+pub fn realtime_ns() -> u64 {
+    nanos(clock_gettime(ClockId::Realtime))
+}
+
 /// Nanoseconds of processor time that the calling thread has used.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {

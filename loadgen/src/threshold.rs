@@ -79,12 +79,22 @@ const RELATIONS: [(&str, Relation); 6] = [
 
 const TIMES: [(&str, f64); 5] = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
 
-static METRICS: [Metric; 23] = [
+static METRICS: [Metric; 33] = [
     time("p50", |report| quantile(&report.latency, 0)),
     time("p90", |report| quantile(&report.latency, 1)),
     time("p99", |report| quantile(&report.latency, 2)),
     time("p99.9", |report| quantile(&report.latency, 3)),
     time("max", |report| highest(&report.latency)),
+    time("net.p50", |report| quantile(&report.parts.net, 0)),
+    time("net.p90", |report| quantile(&report.parts.net, 1)),
+    time("net.p99", |report| quantile(&report.parts.net, 2)),
+    time("net.p99.9", |report| quantile(&report.parts.net, 3)),
+    time("net.max", |report| highest(&report.parts.net)),
+    time("own.p50", |report| quantile(&report.parts.own, 0)),
+    time("own.p90", |report| quantile(&report.parts.own, 1)),
+    time("own.p99", |report| quantile(&report.parts.own, 2)),
+    time("own.p99.9", |report| quantile(&report.parts.own, 3)),
+    time("own.max", |report| highest(&report.parts.own)),
     time("late.p50", |report| quantile(&report.lag, 0)),
     time("late.p90", |report| quantile(&report.lag, 1)),
     time("late.p99", |report| quantile(&report.lag, 2)),

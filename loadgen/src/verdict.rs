@@ -33,6 +33,9 @@ pub struct Evidence {
     pub rate_share: f64,
     /// How late sends were, against the latency measured.
     pub lateness: Option<Lateness>,
+    /// How long deliveries lay in the generator's own kernel until they were counted, against the
+    /// latency measured; none where the kernel gives no times.
+    pub own: Option<Lateness>,
     /// Sleeps that ended late.
     pub hiccups: Hiccups,
     /// Their sum as a share of the time measured, all threads together.
@@ -46,7 +49,8 @@ pub struct Evidence {
 pub struct Lateness {
     /// Which quantile: the highest that both counts support, at most the 99th percentile.
     pub quantile: &'static str,
-    /// From the intended to the actual send.
+    /// What is the generator's own: from the intended to the actual send, or from the kernel's
+    /// receipt to the count.
     pub lag_ns: u64,
     /// From the intended send to the arrival.
     pub latency_ns: u64,
@@ -66,6 +70,10 @@ const MISSED: Bounds = Bounds { suspect: 0.02, invalid: 0.1 };
 
 /// The share of the measured latency that is the generator's own lateness in sending.
 const LATE: Bounds = Bounds { suspect: 0.2, invalid: 0.5 };
+
+/// The share of the measured latency that is the generator's own lag in receiving. More than for
+/// sends: that part is known by itself, and the network's and the target's beside it is sound.
+const OWN: Bounds = Bounds { suspect: 0.3, invalid: 0.7 };
 
 /// Lateness below this blurs nothing that matters: 100 µs.
 const LATE_SUSPECT_NS: u64 = 100_000;
@@ -120,7 +128,7 @@ impl Verdict {
         let findings = [busy(evidence), missed(evidence), late(evidence), hiccups(evidence)];
         let mut reasons: Vec<_> = findings
             .into_iter()
-            .chain([stolen(evidence)])
+            .chain([own(evidence), stolen(evidence)])
             .filter(|(trust, _)| *trust > Trust::Valid)
             .collect();
         reasons.sort_by_key(|&(trust, _)| std::cmp::Reverse(trust));
@@ -155,18 +163,36 @@ fn late(evidence: &Evidence) -> (Trust, String) {
         return (Trust::Valid, String::new());
     };
     let share = lag_ns as f64 / latency_ns.max(1) as f64;
-    let most = match lag_ns {
-        0..LATE_SUSPECT_NS => Trust::Valid,
-        LATE_SUSPECT_NS..LATE_INVALID_NS => Trust::Suspect,
-        _ => Trust::Invalid,
-    };
     let (lag_ms, latency_ms) = (lag_ns as f64 / 1e6, latency_ns as f64 / 1e6);
     let text = format!(
         "at {quantile} messages were sent {lag_ms:.2} ms late, {} of the latency of \
          {latency_ms:.2} ms",
         percent(share)
     );
-    (LATE.judge(share).min(most), text)
+    (LATE.judge(share).min(worst_for(lag_ns)), text)
+}
+
+fn own(evidence: &Evidence) -> (Trust, String) {
+    let Some(Lateness { quantile, lag_ns, latency_ns }) = evidence.own else {
+        return (Trust::Valid, String::new());
+    };
+    let share = lag_ns as f64 / latency_ns.max(1) as f64;
+    let (lag_ms, latency_ms) = (lag_ns as f64 / 1e6, latency_ns as f64 / 1e6);
+    let text = format!(
+        "at {quantile} the generator's own lag in receiving was {lag_ms:.2} ms, {} of the latency \
+         of {latency_ms:.2} ms",
+        percent(share)
+    );
+    (OWN.judge(share).min(worst_for(lag_ns)), text)
+}
+
+/// The most that so short a lag can mean, whatever share of the latency it is.
+fn worst_for(lag_ns: u64) -> Trust {
+    match lag_ns {
+        0..LATE_SUSPECT_NS => Trust::Valid,
+        LATE_SUSPECT_NS..LATE_INVALID_NS => Trust::Suspect,
+        _ => Trust::Invalid,
+    }
 }
 
 fn hiccups(evidence: &Evidence) -> (Trust, String) {
@@ -232,6 +258,20 @@ mod tests {
         // Against a very quick target a few microseconds are a large share, and still no matter.
         assert_eq!(trust(200_000, 300_000), Trust::Suspect);
         assert_eq!(trust(60_000, 80_000), Trust::Valid);
+    }
+
+    #[test]
+    fn the_generators_own_lag_counts_against_the_latency_it_is_part_of() {
+        let line = |lag_ns, latency_ns| {
+            let own = Some(Lateness { quantile: "p99", lag_ns, latency_ns });
+            Verdict::on(&Evidence { own, ..calm() }).line()
+        };
+        assert_eq!(line(2_000_000, 8_000_000), "VALID");
+        let suspect = "SUSPECT: at p99 the generator's own lag in receiving was 3.00 ms, 38 % of";
+        assert!(line(3_000_000, 8_000_000).starts_with(suspect));
+        assert!(line(6_000_000, 8_000_000).starts_with("INVALID: at p99 the generator's own lag"));
+        assert!(line(600_000, 800_000).starts_with("SUSPECT: "));
+        assert_eq!(line(60_000, 80_000), "VALID");
     }
 
     #[test]

@@ -52,6 +52,15 @@ const NUMBERS = [
   ["Latency p99", "latency_us/p99", time],
   ["Latency p99.9", "latency_us/p99.9", time],
   ["Latency max", "latency_us/max", time],
+  ["Net p50", "net_us/p50", time],
+  ["Net p90", "net_us/p90", time],
+  ["Net p99", "net_us/p99", time],
+  ["Net max", "net_us/max", time],
+  ["Own lag p50", "own_lag_us/p50", time],
+  ["Own lag p90", "own_lag_us/p90", time],
+  ["Own lag p99", "own_lag_us/p99", time],
+  ["Own lag max", "own_lag_us/max", time],
+  ["Not told apart", "latency_parts/undecided", grouped],
   ["Sent late by, p50", "send_lag_us/p50", time],
   ["Sent late by, p99", "send_lag_us/p99", time],
   ["Sent late by, max", "send_lag_us/max", time],
@@ -177,6 +186,10 @@ overTime("latency", [
   { label: "p99", read: (row) => row.p99_us },
 ], { y: time, log: true, height: 260 });
 curves();
+overTime("parts", [
+  { label: "net p99", read: (row) => row.net_p99_us },
+  { label: "own lag p99", read: (row) => row.own_lag_p99_us },
+], { y: time, log: true });
 overTime("throughput", [
   { label: "delivered", read: (row) => row.delivered / row.seconds },
   { label: "sent", read: (row) => row.sent / row.seconds },

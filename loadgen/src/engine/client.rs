@@ -7,13 +7,14 @@ mod incoming;
 mod upgrading;
 mod wishes;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 
 use broker_proto::ws::{
     CloseCode, CloseFrame, Decoder, Event, Opcode, Role, close_payload, encode_masked_frame,
 };
 use mio::net::TcpStream;
 
+use super::receive::Receiver;
 use super::{Ledger, Plan};
 use crate::sys;
 use crate::target::{MESSAGE_BYTES_MAX, Wait};
@@ -105,6 +106,8 @@ pub(super) struct Desk<'a> {
     pub(super) ledger: &'a mut Ledger,
     /// One receive buffer for all clients of a worker.
     pub(super) buffer: &'a mut [u8],
+    /// Reads for all clients of a worker.
+    pub(super) receiver: &'a mut Receiver,
     /// Messages intended from this time on are timed.
     pub(super) measured_from_ns: u64,
 }
@@ -124,6 +127,11 @@ impl Client {
     /// The connection is under way on this socket.
     pub(super) fn handle_opened(&mut self, socket: TcpStream) {
         self.socket = Some(socket);
+    }
+
+    /// Whether it is there to subscribe.
+    pub(super) fn is_subscriber(&self) -> bool {
+        matches!(self.duty, Duty::Subscribe { .. })
     }
 
     /// Whether there is a socket.
@@ -172,7 +180,7 @@ impl Client {
         let mut more = true;
         for _ in 0..reads_max {
             let Some(socket) = &mut self.socket else { return Change::None };
-            let result = socket.read(desk.buffer);
+            let result = desk.receiver.read(socket, desk.buffer);
             let now_ns = sys::now_ns();
             let outcome = match result {
                 Ok(0) => Err("the connection ended without a close frame".to_owned()),
@@ -282,7 +290,7 @@ impl Client {
     }
 
     fn decode(&mut self, bytes: &mut [u8], now_ns: u64, desk: &mut Desk<'_>) -> Result<(), String> {
-        let mut at = 0;
+        let (mut at, length) = (0, bytes.len());
         loop {
             let step = self.decoder.decode(&mut bytes[at..]);
             let (used, event) = step.map_err(|error| {
@@ -291,6 +299,7 @@ impl Client {
                 why
             })?;
             at += used;
+            desk.receiver.receipt().is_last = at == length;
             let talk = Talk {
                 duty: self.duty,
                 stage: &mut self.stage,

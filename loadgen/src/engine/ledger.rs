@@ -7,9 +7,10 @@ use broker_proto::ws::CloseCode;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::Plan;
+use super::receive::Receipt;
 use super::slow::{SlowBook, last_seq};
 use super::storm::StormBook;
+use super::{Plan, Split};
 use crate::account::{Account, Arrival};
 use crate::counts;
 use crate::seconds::Seconds;
@@ -69,6 +70,8 @@ pub struct Ledger {
     pub cpu_share: f64,
     /// Latencies by second, the warm-up's included, counted from the begin of measuring.
     pub seconds: Seconds,
+    /// Whose part of the latency is whose.
+    pub split: Split,
     /// Sleeps that ended late while measuring.
     pub hiccups: Hiccups,
     /// What is kept apart of those who read slowly.
@@ -115,6 +118,7 @@ impl Ledger {
             rejoined: 0,
             cpu_share: 0.0,
             seconds: Seconds::new(0),
+            split: Split::new(),
             hiccups: Hiccups::default(),
             slow: SlowBook::new(0),
             storm: StormBook::new(0),
@@ -130,6 +134,7 @@ impl Ledger {
         broker_seq: Option<u64>,
         now_ns: u64,
         measured_from_ns: u64,
+        receipt: &Receipt,
     ) {
         if let Some(gone_to) = self.storm.take_gone(index) {
             let before = broker_seq.map_or(gone_to, |seq| gone_to.min(seq.saturating_sub(1)));
@@ -163,6 +168,7 @@ impl Ledger {
             return;
         }
         self.seconds.record(now_ns, latency_ns);
+        self.split.record(stamp.intended_ns, now_ns, receipt, is_measured);
         if is_measured {
             self.latency.saturating_record(latency_ns);
         }

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
 
+use super::receive::Receipt;
 use super::{Ledger, Part, Plan, Schedule, Slow, SlowBook};
 use crate::report::{Course, Report, to_json};
 use crate::seconds::Seconds;
@@ -68,6 +69,7 @@ fn ledgers(workers: usize, events: &[(u32, Event)]) -> Vec<Ledger> {
             let mut ledger = Ledger::new(&plan, mine.flat_map(|who| plan.topics_of(who)));
             ledger.slow = SlowBook::new(plan.slow_on(worker));
             ledger.seconds = Seconds::new(MEASURED_FROM_NS);
+            ledger.split.begin(MEASURED_FROM_NS);
             ledger
         })
         .collect();
@@ -86,7 +88,10 @@ fn apply(ledger: &mut Ledger, place: usize, topic: u32, event: &Event, plan: &Pl
         Event::Arrival { seq, broker_seq, intended_ns, latency_ns } => {
             let stamp = Stamp { run: plan.run, publisher: 0, topic, seq, intended_ns };
             let now_ns = intended_ns + latency_ns;
-            ledger.handle_message(account, &stamp, Some(broker_seq), now_ns, MEASURED_FROM_NS);
+            let kernel_ns = (seq % 3 > 0).then_some(now_ns - latency_ns / 3);
+            let receipt = Receipt { kernel_ns, unseen_since_ns: 0, is_last: seq % 2 == 0 };
+            let broker_seq = Some(broker_seq);
+            ledger.handle_message(account, &stamp, broker_seq, now_ns, MEASURED_FROM_NS, &receipt);
         }
         Event::Gap { from, to } => ledger.accounts[place].1.handle_gap(from, to),
         Event::Rejoin { position } => ledger.handle_rejoin(account, position),

@@ -16,6 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 use super::client::{Change, Client, Desk, Duty, End};
 use super::keepalive::Keepalive;
 use super::publisher::Publishers;
+use super::receive::{Polled, Receiver};
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
 use super::storm::StormBook;
@@ -68,6 +69,7 @@ pub(super) struct Worker {
     publishers: Publishers,
     ledger: Ledger,
     buffer: Vec<u8>,
+    receiver: Receiver,
     measured_from_ns: u64,
     /// The clock and the thread's processor time when measuring began.
     measuring_since: Option<(u64, u64)>,
@@ -99,6 +101,7 @@ impl Worker {
         Ok(Self {
             index,
             ledger,
+            receiver: Receiver::new(plan.kernel_timestamps),
             plan,
             shared,
             poll,
@@ -171,6 +174,7 @@ impl Worker {
                 let start_ns = self.shared.start_ns();
                 self.measured_from_ns = start_ns + self.plan.schedule.measured_after_ns();
                 self.ledger.seconds = Seconds::new(self.measured_from_ns);
+                self.ledger.split.begin(self.measured_from_ns);
                 self.publishers.start(&self.plan, start_ns);
             }
             Phase::Drain => self.end_publishing(),
@@ -212,6 +216,9 @@ impl Worker {
         let opened = self.plan.sources.open(number, receive_bytes).and_then(|mut socket| {
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(&mut socket, Token(index), interest)?;
+            if self.clients[index].is_subscriber() {
+                self.receiver.prepare(&socket);
+            }
             Ok(socket)
         });
         match opened {
@@ -269,6 +276,7 @@ impl Worker {
                 self.handle_change(index, change);
             }
         }
+        self.ledger.split.clock_steps += u64::from(self.receiver.has_stepped_by_now());
         self.ledger
     }
 
@@ -286,9 +294,13 @@ impl Worker {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
             _ => {}
         }
+        let (until_ns, woke_ns) = (now_ns + wait_ns, sys::now_ns());
         if wait_ns > 0 && self.measuring_since.is_some() {
-            self.ledger.hiccups.handle_wake(sys::now_ns().saturating_sub(now_ns + wait_ns));
+            self.ledger.hiccups.handle_wake(woke_ns.saturating_sub(until_ns));
         }
+        let is_full = events.iter().count() >= EVENTS_MAX;
+        self.receiver.handle_poll(Polled { began_ns: now_ns, until_ns, woke_ns, is_full });
+        self.ledger.split.clock_steps += u64::from(self.receiver.has_stepped(woke_ns));
         Ok(())
     }
 
@@ -329,6 +341,7 @@ impl Worker {
                 plan: &self.plan,
                 ledger: &mut self.ledger,
                 buffer: &mut self.buffer[..bytes],
+                receiver: &mut self.receiver,
                 measured_from_ns: self.measured_from_ns,
             };
             let change = self.clients[index].read_once(&mut desk);
@@ -374,6 +387,7 @@ impl Worker {
             plan: &self.plan,
             ledger: &mut self.ledger,
             buffer: &mut self.buffer,
+            receiver: &mut self.receiver,
             measured_from_ns: self.measured_from_ns,
         };
         call(&mut self.clients[index], &mut desk)

@@ -1,7 +1,7 @@
 //! Flags that several scenarios share, in groups that are flattened into theirs. Checks what no
 //! single flag of a group can tell; knows no scenario.
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::{not_negative, positive};
 use crate::engine::Schedule;
@@ -20,6 +20,10 @@ pub struct Conduct {
     /// Threads that share the connections [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
+    /// Ask the kernel when it received each delivery, to tell the network's part of the latency
+    /// from the load generator's own. Costs a little for every packet of this machine.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub kernel_timestamps: bool,
     /// What becomes of the result.
     #[command(flatten)]
     pub outputs: Outputs,

@@ -7,7 +7,7 @@ use super::{Report, rows};
 
 /// The names of the columns. What is not known is an empty field.
 pub const COLUMNS: &str = "at_s,seconds,sent,delivered,connections,p50_us,p99_us,own_cores,\
-                           target_cores";
+                           target_cores,net_p99_us,own_lag_p99_us";
 
 /// The columns' names, then every second.
 #[must_use]
@@ -24,6 +24,8 @@ pub fn to_csv(report: &Report) -> String {
             micros(row.p99_ns),
             cores(row.own_cores),
             cores(row.target_cores),
+            micros(row.net_p99_ns),
+            micros(row.own_p99_ns),
         ];
         let _ = write!(out, "{}\r\n", fields.join(","));
     }
@@ -51,6 +53,6 @@ mod tests {
         report.watched.samples = vec![look(1), look(1_000_000_001)];
         let text = to_csv(&report);
         let lines: Vec<&str> = text.split_terminator("\r\n").collect();
-        assert_eq!(lines, [COLUMNS, "0.000,1.000,0,0,0,,,0.500,"]);
+        assert_eq!(lines, [COLUMNS, "0.000,1.000,0,0,0,,,0.500,,,"]);
     }
 }

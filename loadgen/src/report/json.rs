@@ -4,8 +4,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::Row;
-use super::{QUANTILES, Report, quantile_ns, rows, storm, verdict};
+use super::{Absent, QUANTILES, Report, Row, quantile_ns, rows, storm, verdict};
 use crate::engine::Tally;
 use crate::watch::Watched;
 
@@ -71,6 +70,9 @@ pub fn to_json(report: &Report) -> Value {
         "slow": slow(report),
         "storm": storm::json(report),
         "latency_us": times(&report.latency),
+        "net_us": part(report, &report.parts.net),
+        "own_lag_us": part(report, &report.parts.own),
+        "latency_parts": latency_parts(report),
         "send_lag_us": times(&report.lag),
         "latency_curve_us": curve(&report.latency),
         "generator": {
@@ -130,6 +132,18 @@ fn slow(report: &Report) -> Value {
     })
 }
 
+/// One of the latency's parts; null where they are not known.
+fn part(report: &Report, histogram: &Histogram<u64>) -> Value {
+    report.parts.absent().map_or_else(|| times(histogram), |_| Value::Null)
+}
+
+fn latency_parts(report: &Report) -> Value {
+    json!({
+        "not_available": report.parts.absent().map(Absent::why),
+        "undecided": report.parts.undecided(),
+    })
+}
+
 fn reasons(report: &Report) -> Value {
     let reasons = report.judgement().map_or(Vec::new(), |verdict| verdict.reasons);
     reasons.into_iter().map(|(trust, text)| json!({"trust": trust.name(), "text": text})).collect()
@@ -145,6 +159,8 @@ fn row(row: &Row) -> Value {
         "connections": row.connections,
         "p50_us": micros(row.p50_ns),
         "p99_us": micros(row.p99_ns),
+        "net_p99_us": micros(row.net_p99_ns),
+        "own_lag_p99_us": micros(row.own_p99_ns),
         "own_cores": row.own_cores,
         "target_cores": row.target_cores,
     })

@@ -1,6 +1,9 @@
 //! The course of a run, second by second: what the watch saw and what the workers timed, put side
 //! by side. Adds nothing of its own; shown by the JSON, CSV and HTML forms of a report.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use hdrhistogram::Histogram;
 
 use super::{Report, quantile_ns};
@@ -24,6 +27,10 @@ pub struct Row {
     pub p50_ns: Option<u64>,
     /// The 99th percentile, if there was enough to tell.
     pub p99_ns: Option<u64>,
+    /// The 99th percentile of the network's and the target's part, if it is known.
+    pub net_p99_ns: Option<u64>,
+    /// The 99th percentile of the load generator's own part, if it is known.
+    pub own_p99_ns: Option<u64>,
     /// How many cores the load generator used.
     pub own_cores: Option<f64>,
     /// How many cores the target used, if it was watched.
@@ -45,14 +52,11 @@ fn row(report: &Report, origin_ns: u64, from: &Sample, to: &Sample) -> Row {
     let (before, after) = (&from.progress, &to.progress);
     let first = second_of(from.at_ns, origin_ns);
     let end = second_of(to.at_ns, origin_ns).max(first + 1);
-    let mut latency: Option<Histogram<u64>> = None;
-    for (_, histogram) in report.seconds.range(first..end) {
-        match &mut latency {
-            None => latency = Some(histogram.clone()),
-            Some(sum) => sum.add(histogram).expect("all histograms have one shape"),
-        }
-    }
-    let quantile = |quantile| latency.as_ref().and_then(|sum| quantile_ns(sum, quantile));
+    let within = |seconds: &BTreeMap<i64, _>| sum(seconds, first..end);
+    let latency = within(&report.seconds);
+    let quantile = |sum: &Option<Histogram<u64>>, quantile| {
+        sum.as_ref().and_then(|sum| quantile_ns(sum, quantile))
+    };
     let since_ns = from.at_ns.cast_signed() - origin_ns.cast_signed();
     Row {
         at_s: since_ns as f64 / 1e9,
@@ -60,11 +64,23 @@ fn row(report: &Report, origin_ns: u64, from: &Sample, to: &Sample) -> Row {
         sent: after.sent.saturating_sub(before.sent),
         delivered: after.delivered.saturating_sub(before.delivered),
         connections: after.ready.saturating_sub(after.closed),
-        p50_ns: quantile(0.5),
-        p99_ns: quantile(0.99),
+        p50_ns: quantile(&latency, 0.5),
+        p99_ns: quantile(&latency, 0.99),
+        net_p99_ns: quantile(&within(&report.parts.net_seconds), 0.99),
+        own_p99_ns: quantile(&within(&report.parts.own_seconds), 0.99),
         own_cores: cores(from, to, |sample| Some(sample.own_cpu_ns)),
         target_cores: cores(from, to, |sample| sample.target.map(|usage| usage.cpu_ns)),
     }
+}
+
+/// The histogram of several seconds; none if nothing arrived in them.
+fn sum(seconds: &BTreeMap<i64, Histogram<u64>>, within: Range<i64>) -> Option<Histogram<u64>> {
+    let mut within = seconds.range(within).map(|(_, histogram)| histogram);
+    let mut sum = within.next()?.clone();
+    for histogram in within {
+        sum.add(histogram).expect("all histograms have one shape");
+    }
+    Some(sum)
 }
 
 #[cfg(test)]

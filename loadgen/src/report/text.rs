@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{INVALID, MISSED, Outcome, QUANTILES, Report, quantile_ns, storm};
+use super::{INVALID, MISSED, Outcome, Parts, QUANTILES, Report, quantile_ns, storm};
 use crate::engine::Tally;
 use crate::threshold::Checked;
 use crate::verdict::Verdict;
@@ -77,7 +77,23 @@ fn flow(out: &mut String, report: &Report) {
         ),
     );
     line(out, "latency", &times(&report.latency));
+    parts(out, &report.parts);
     line(out, "sent late by", &times(&report.lag));
+}
+
+/// Whose part of the latency is whose.
+fn parts(out: &mut String, parts: &Parts) {
+    if let Some(absent) = parts.absent() {
+        line(out, "net", &format!("not available: {}", absent.why()));
+        return;
+    }
+    let mut net = times(&parts.net);
+    if parts.undecided() > 0 {
+        let undecided = count(parts.undecided(), "delivery", "deliveries");
+        let _ = write!(net, "; not told apart for {undecided}");
+    }
+    line(out, "net", &net);
+    line(out, "own lag", &times(&parts.own));
 }
 
 fn held(report: &Report) -> String {

@@ -77,6 +77,7 @@ impl Scenario<'_> {
 
     /// One run as planned.
     pub(super) fn measure(&self, plan: Plan, console: Console) -> anyhow::Result<Report> {
+        let plan = Plan { kernel_timestamps: self.conduct.kernel_timestamps, ..plan };
         let outputs = &self.conduct.outputs;
         let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
         let memory_before = own_memory();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Faults {
     pub(crate) pings: bool,
     /// Before a message with this seq is fanned out, nothing happens for so long.
     pub(crate) stall: Option<(u64, Duration)>,
+    /// Nothing is fanned out before [`TestBroker::release`].
+    pub(crate) is_held: bool,
     /// What becomes of a subscribe that asks for the past.
     pub(crate) recovery: Recovery,
 }
@@ -75,6 +77,15 @@ struct Shared {
     connections: AtomicU64,
     pongs: AtomicU64,
     normal_closes: AtomicU64,
+    gate: Gate,
+    fanned_out: AtomicU64,
+}
+
+/// Closed until it is opened once.
+#[derive(Default)]
+struct Gate {
+    is_open: Mutex<bool>,
+    opened: Condvar,
 }
 
 #[derive(Default)]
@@ -110,6 +121,8 @@ impl TestBroker {
             connections: AtomicU64::new(0),
             pongs: AtomicU64::new(0),
             normal_closes: AtomicU64::new(0),
+            gate: Gate::default(),
+            fanned_out: AtomicU64::new(0),
         });
         let accepting = Arc::clone(&shared);
         thread::spawn(move || {
@@ -128,6 +141,15 @@ impl TestBroker {
     /// Pongs received.
     pub(crate) fn pongs(&self) -> u64 {
         self.shared.pongs.load(Ordering::SeqCst)
+    }
+
+    /// Lets what was held be fanned out, and all that follows; returns once so many messages are.
+    pub(crate) fn release(&self, messages: u64) {
+        *self.shared.gate.is_open.lock().unwrap() = true;
+        self.shared.gate.opened.notify_all();
+        while self.shared.fanned_out.load(Ordering::SeqCst) < messages {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Close frames received with code 1000.
@@ -265,6 +287,10 @@ impl Shared {
     }
 
     fn publish(&self, topic: Topic<'_>, payload: Payload<'_>) {
+        if self.faults.is_held {
+            let is_open = self.gate.is_open.lock().unwrap();
+            drop(self.gate.opened.wait_while(is_open, |is_open| !*is_open).unwrap());
+        }
         let mut topics = self.topics.lock().unwrap();
         let counter = topics.seqs.entry(topic.as_str().to_owned()).or_default();
         *counter += 1;
@@ -280,6 +306,7 @@ impl Shared {
             let fault = self.faults.by_message.get(&(subscriber.ordinal, seq)).copied();
             subscriber.deliver(topic, seq, payload, fault);
         }
+        self.fanned_out.fetch_add(1, Ordering::SeqCst);
     }
 }
 

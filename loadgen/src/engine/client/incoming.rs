@@ -120,12 +120,13 @@ impl Talk<'_> {
         payload: &[u8],
         desk: &mut Desk<'_>,
     ) {
-        let Desk { plan, ledger, measured_from_ns, .. } = desk;
+        let Desk { plan, ledger, receiver, measured_from_ns, .. } = desk;
         ledger.progress.arrivals += 1;
         let stamp = plan.stamp_in(topic, payload);
         match stamp.and_then(|stamp| Some((stamp, account_of(plan, self.duty, stamp.topic)?))) {
             Some((stamp, account)) => {
-                ledger.handle_message(account, &stamp, seq, self.now_ns, *measured_from_ns);
+                let (now_ns, receipt) = (self.now_ns, receiver.receipt());
+                ledger.handle_message(account, &stamp, seq, now_ns, *measured_from_ns, receipt);
             }
             None => ledger.strange += 1,
         }

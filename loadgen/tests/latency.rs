@@ -1,0 +1,126 @@
+//! Whose part of the latency is whose, from outside: what a broker holds back must show in the
+//! network's part, what the load generator leaves lying in its own. Only what must hold however
+//! busy the machine is: times are compared with what was slept, from below.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(dead_code, reason = "the broker can do more wrong than is needed here")]
+
+#[path = "support/broker.rs"]
+mod broker;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use broker::{Faults, TestBroker};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
+
+/// 20 subscribers and 20 messages in 0.4 s.
+const SMALL: [&str; 13] = [
+    "--allow-invalid",
+    "--subscribers",
+    "20",
+    "--rate",
+    "50",
+    "--seconds",
+    "0.4",
+    "--warmup",
+    "0",
+    "--threads",
+    "2",
+    "--drain",
+    "30",
+];
+
+/// Runs with these flags; `in_between` is called with the process once everything is sent.
+fn fanout(broker: &TestBroker, flags: &[&str], in_between: impl FnOnce(Pid)) -> (Value, String) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut child = Command::new(LOADGEN)
+        .args(["fanout", "--url", &broker.url()])
+        .args(SMALL)
+        .args(flags)
+        .arg("--json")
+        .arg(file.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line == "draining"), "draining was never announced");
+    in_between(Pid::from_child(&child));
+    lines.for_each(drop);
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    eprintln!("{out}");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let result: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
+    assert_eq!(result["deliveries"]["lost"], 0);
+    (result, out)
+}
+
+/// Stops a process; returns once each of its threads stands still.
+fn stop(pid: Pid) {
+    kill_process(pid, Signal::STOP).unwrap();
+    let tasks = format!("/proc/{}/task", pid.as_raw_nonzero());
+    let is_stopped = |task: std::io::Result<std::fs::DirEntry>| {
+        let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+    };
+    while !std::fs::read_dir(&tasks).unwrap().all(is_stopped) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A time of the result in milliseconds.
+fn ms(result: &Value, pointer: &str) -> f64 {
+    let value = result.pointer(pointer).and_then(Value::as_f64);
+    value.unwrap_or_else(|| panic!("no number at {pointer} in {result:#}")) / 1e3
+}
+
+#[test]
+fn what_lies_in_the_socket_while_the_generator_is_stopped_is_its_own_lag_and_not_the_networks() {
+    let broker = TestBroker::start(Faults { is_held: true, ..Faults::default() });
+    let (result, _) = fanout(&broker, &[], |pid| {
+        stop(pid);
+        broker.release(20);
+        thread::sleep(Duration::from_millis(500));
+        kill_process(pid, Signal::CONT).unwrap();
+    });
+    // All 400 deliveries waited for half a second, in 20 sockets with 20 in each.
+    assert_eq!(result["own_lag_us"]["count"], 400);
+    assert!(ms(&result, "/own_lag_us/p50") >= 500.0);
+    assert!(ms(&result, "/net_us/max") <= ms(&result, "/latency_us/max") - 499.0);
+    // Of each socket's last one at least, the network's part is known.
+    assert!(result["net_us"]["count"].as_u64() >= Some(20));
+    let verdict = result["verdict"]["reasons"].to_string();
+    assert!(result["verdict"]["measurement"] != "VALID", "{verdict}");
+}
+
+#[test]
+fn what_the_broker_holds_back_is_the_networks_part() {
+    // The last message, so that no later one can hide it in a socket.
+    let stall = Some((20, Duration::from_millis(400)));
+    let broker = TestBroker::start(Faults { stall, ..Faults::default() });
+    let (result, out) = fanout(&broker, &[], |_| {});
+    assert_eq!(result["own_lag_us"]["count"], 400);
+    assert!(ms(&result, "/net_us/max") >= 400.0);
+    assert!(ms(&result, "/own_lag_us/max") <= ms(&result, "/latency_us/max"));
+    assert!(out.contains("\n         net  p50 ") && out.contains("\n     own lag  p50 "), "{out}");
+    let series = result["series"].as_array().unwrap();
+    assert!(series.iter().all(|row| row.get("net_p99_us").is_some()));
+}
+
+#[test]
+fn without_the_kernels_times_there_are_no_numbers_and_no_demand_on_them_is_met() {
+    let broker = TestBroker::start(Faults::default());
+    let (result, out) = fanout(&broker, &["--kernel-timestamps", "false"], |_| {});
+    assert!(out.contains("net  not available: switched off by --kernel-timestamps\n"), "{out}");
+    assert!(!out.contains("own lag"), "{out}");
+    assert!(result["net_us"].is_null() && result["own_lag_us"].is_null());
+    assert_eq!(result["latency_us"]["count"], 400);
+}
