@@ -43,8 +43,8 @@ pub enum Arrival {
     Duplicate,
 }
 
-/// Sums over accounts. Every published message is in `delivered`, `lost` or `missed` of every
-/// subscriber.
+/// Sums over accounts. Every published message is in `delivered`, `lost`, `missed` or `conflated`
+/// of every subscriber.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Totals {
     /// Messages that should have come.
@@ -55,6 +55,8 @@ pub struct Totals {
     pub lost: u64,
     /// Of these, how many were published while the subscriber was not connected.
     pub missed: u64,
+    /// Of these, how many did not come because a newer one did, as was asked for.
+    pub conflated: u64,
     /// Arrivals of a message that had come before.
     pub duplicated: u64,
     /// Messages that came after a later one of their publisher.
@@ -97,6 +99,31 @@ impl Account {
             Arrival::Duplicate => self.trouble().totals.duplicated += 1,
         }
         arrival
+    }
+
+    /// A message came where only the newest is asked for: what lies between it and the last one is
+    /// conflated, and nothing older may follow. The broker's number must have grown by as much as
+    /// the publisher's.
+    pub fn handle_latest(&mut self, seq: u64, broker_seq: Option<u64>) -> Arrival {
+        if seq <= self.last {
+            let is_again = seq == self.last;
+            let totals = &mut self.trouble().totals;
+            *(if is_again { &mut totals.duplicated } else { &mut totals.out_of_order }) += 1;
+            return Arrival::Duplicate;
+        }
+        let step = seq - self.last;
+        if let Some(broker_seq) = broker_seq {
+            if self.broker_last != 0 && broker_seq != self.broker_last.saturating_add(step) {
+                self.trouble().totals.seq_breaks += 1;
+            }
+            self.broker_last = broker_seq;
+        }
+        if step > 1 {
+            self.trouble().totals.conflated += step - 1;
+        }
+        self.last = seq;
+        self.delivered += 1;
+        Arrival::InOrder
     }
 
     /// The broker said that its messages `from` to `to`, both included, will not come.
@@ -200,6 +227,7 @@ impl Totals {
         self.delivered += other.delivered;
         self.lost += other.lost;
         self.missed = self.missed.saturating_add(other.missed);
+        self.conflated += other.conflated;
         self.duplicated += other.duplicated;
         self.out_of_order += other.out_of_order;
         self.seq_breaks += other.seq_breaks;
@@ -207,21 +235,23 @@ impl Totals {
         self.gap_messages = self.gap_messages.saturating_add(other.gap_messages);
     }
 
-    /// Whether every expected message is delivered, lost or missed. Anything else means that
-    /// messages came that nobody published.
+    /// Whether every expected message is delivered, lost, missed or conflated. Anything else means
+    /// that messages came that nobody published.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        Some(self.expected) == (self.delivered + self.lost).checked_add(self.missed)
+        Some(self.expected)
+            == (self.delivered + self.lost + self.conflated).checked_add(self.missed)
     }
 
-    /// Whether everything came, once and in order, but for what was missed while disconnected, and
-    /// the broker's own numbers agree.
+    /// Whether everything came, once and in order, but for what was missed while disconnected and
+    /// what was conflated by request, and the broker's own numbers agree.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let whole = Self {
             expected: self.expected,
-            delivered: self.expected.saturating_sub(self.missed),
+            delivered: self.expected.saturating_sub(self.missed).saturating_sub(self.conflated),
             missed: self.missed,
+            conflated: self.conflated,
             ..Self::default()
         };
         *self == whole
@@ -315,6 +345,32 @@ mod tests {
         account.handle_rejoin(u64::MAX);
         let totals = account.close(3);
         assert!(!totals.is_closed() && !totals.is_clean());
+    }
+
+    #[test]
+    fn where_the_newest_is_asked_for_the_others_are_conflated_and_the_last_one_must_come() {
+        let mut account = Account::default();
+        for seq in [3, 4, 9] {
+            assert_eq!(account.handle_latest(seq, Some(seq + 10)), Arrival::InOrder);
+        }
+        let totals = account.close(9);
+        assert_eq!((totals.delivered, totals.conflated, totals.lost), (3, 6, 0));
+        assert!(totals.is_clean() && totals.is_closed());
+        let totals = account.close(11);
+        assert_eq!(totals.lost, 2);
+        assert!(totals.is_closed() && !totals.is_clean());
+    }
+
+    #[test]
+    fn where_the_newest_is_asked_for_nothing_older_may_follow_and_the_numbers_must_agree() {
+        let mut account = Account::default();
+        account.handle_latest(5, Some(5));
+        assert_eq!(account.handle_latest(3, Some(3)), Arrival::Duplicate);
+        assert_eq!(account.handle_latest(5, Some(5)), Arrival::Duplicate);
+        account.handle_latest(8, Some(9));
+        let totals = account.close(8);
+        assert_eq!((totals.out_of_order, totals.duplicated, totals.seq_breaks), (1, 1, 1));
+        assert_eq!((totals.delivered, totals.conflated), (2, 6));
     }
 
     #[test]

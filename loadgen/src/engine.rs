@@ -5,6 +5,7 @@
 mod churn;
 mod client;
 mod keepalive;
+mod latest;
 mod ledger;
 #[cfg(test)]
 mod merging;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use churn::Churn;
 pub use keepalive::KEEPALIVE_NS;
+pub use latest::Latest;
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use part::Part;
 pub use pulse::{PULSE_EVERY_NS, Pulse};
@@ -100,6 +102,8 @@ pub struct Plan {
     pub storm: Option<Storm>,
     /// Whether the kernel is asked when it received what the subscribers read.
     pub kernel_timestamps: bool,
+    /// Subscriptions are to the newest of each topic alone.
+    pub latest: Option<Latest>,
 }
 
 impl Plan {
@@ -134,6 +138,7 @@ impl Plan {
             slow: None,
             storm: None,
             kernel_timestamps: true,
+            latest: None,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod csv;
 mod json;
+mod newest;
 mod outputs;
 mod page;
 mod parts;
@@ -20,6 +21,7 @@ use hdrhistogram::Histogram;
 
 pub use csv::{COLUMNS, to_csv};
 pub use json::to_json;
+pub use newest::Newest;
 pub use outputs::{Files, Outputs};
 pub use page::page;
 pub use parts::{Absent, Parts};
@@ -84,6 +86,8 @@ pub struct Report {
     pub slow: SlowReaders,
     /// Those whose connections were cut, if the plan cuts some.
     pub storm: StormBook,
+    /// What became of subscriptions to the newest alone.
+    pub newest: Newest,
     /// How long it took until the last connection was ready, its subscription answered.
     pub connecting_ns: u64,
     /// Messages sent, the warm-up's included.
@@ -169,6 +173,7 @@ impl Report {
             totals: Totals::default(),
             slow: SlowReaders::new(),
             storm: StormBook::new(0),
+            newest: Newest::default(),
             connecting_ns: 0,
             sent: 0,
             sent_measured: 0,
@@ -244,6 +249,7 @@ impl Report {
         let is_whole = self.totals.is_clean()
             && self.slow.totals.is_clean()
             && self.storm.absent == 0
+            && self.newest.is_right(self.plan.latest)
             && self.unsent() == 0
             && self.strange == 0
             && self.closes.sum() == 0
@@ -314,12 +320,20 @@ impl Report {
                 *sum += sent;
             }
         }
+        self.newest.settle(ledgers);
+        let allowed = self.plan.latest.map_or(u64::MAX, |latest| {
+            latest.deliveries_max(self.newest.last_arrival_ns.saturating_sub(self.course.start_ns))
+        });
         for ledger in ledgers {
             for (index, (topic, account)) in ledger.accounts.iter().enumerate() {
                 let published = published[*topic as usize];
                 match index < ledger.slow.accounts() {
                     true => self.slow.close(account, published, ledger.slow.is_cut(index)),
-                    false => self.totals.add(&account.close(published)),
+                    false => {
+                        let totals = account.close(published);
+                        self.newest.add(&totals, allowed);
+                        self.totals.add(&totals);
+                    }
                 }
             }
         }

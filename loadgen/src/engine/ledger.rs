@@ -78,6 +78,9 @@ pub struct Ledger {
     pub slow: SlowBook,
     /// What became of those whose connections were cut.
     pub storm: StormBook,
+    /// Which accounts are those of subscriptions to the newest alone; may be shorter.
+    #[serde(skip)]
+    pub(super) latest: Vec<bool>,
     pub(super) progress: super::Progress,
 }
 
@@ -122,6 +125,7 @@ impl Ledger {
             hiccups: Hiccups::default(),
             slow: SlowBook::new(0),
             storm: StormBook::new(0),
+            latest: Vec::new(),
             progress: super::Progress::default(),
         }
     }
@@ -143,7 +147,14 @@ impl Ledger {
         let (_, account) = &mut self.accounts[index as usize];
         let skipped = stamp.seq.saturating_sub(account.last() + 1);
         let progress = &mut self.progress;
-        match account.handle_message(stamp.seq, broker_seq) {
+        let is_latest = self.latest.get(index as usize).copied().unwrap_or(false);
+        let arrival = match is_latest {
+            true => account.handle_latest(stamp.seq, broker_seq),
+            false => account.handle_message(stamp.seq, broker_seq),
+        };
+        match arrival {
+            // Conflated by request: nobody waits for it.
+            Arrival::InOrder if is_latest => progress.missed += skipped,
             Arrival::InOrder => progress.missing += skipped,
             Arrival::OutOfOrder => {
                 progress.out_of_order += 1;

@@ -95,6 +95,7 @@ impl Worker {
         clients.shrink_to_fit();
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
         let mut ledger = Ledger::new(&plan, topics);
+        ledger.latest = vec![plan.latest.is_some(); ledger.accounts.len()];
         let resuming = if plan.storm.is_some() { ledger.accounts.len() } else { 0 };
         ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);

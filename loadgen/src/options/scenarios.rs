@@ -3,7 +3,7 @@
 
 use clap::Args;
 
-use super::groups::{check_publishers, check_size};
+use super::groups::{check_options, check_publishers, check_size};
 use super::{Conduct, Timing, not_negative, positive};
 use crate::engine::{Arrivals, DRAWN_MAX, SLOW_BYTES_MAX, TOPICS_EACH_MAX};
 use crate::payload::Body;
@@ -144,6 +144,12 @@ pub struct Ticker {
     /// What the updates are drawn from: the same number gives the same updates.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// Clients ask for the newest of each symbol alone (mode latest).
+    #[arg(long)]
+    pub latest: bool,
+    /// With --latest: at most so many updates a second of each symbol [default: as fast as they come]
+    #[arg(long, requires = "latest", value_parser = positive)]
+    pub max_rate: Option<f64>,
     /// Bytes of a payload: at least 136.
     #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(1..=64 << 20))]
     pub size: u32,
@@ -196,6 +202,9 @@ Examples:
 
   All symbols alike, at equal distances:
       loadgen ticker --zipf 0 --arrivals constant
+
+  Clients that look at the newest price twice a second:
+      loadgen ticker --rate 5000 --latest --max-rate 2
 
 `loadgen fanout --help` explains how it measures, and the exit codes.";
 
@@ -254,6 +263,9 @@ impl Ticker {
         check_size(self.size, Body::Quote.payload_bytes_min())?;
         if self.watch > self.symbols {
             return Err(format!("--watch {} needs as many --symbols", self.watch));
+        }
+        if self.latest {
+            check_options("ticker --latest", self.conduct.protocol)?;
         }
         // With room for chance.
         let updates = self.rate * (self.timing.warmup + self.timing.seconds);

@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::{Absent, QUANTILES, Report, Row, quantile_ns, rows, storm, verdict};
+use super::{Absent, QUANTILES, Report, Row, newest, quantile_ns, rows, storm, verdict};
 use crate::engine::Tally;
 use crate::watch::Watched;
 
@@ -59,6 +59,7 @@ pub fn to_json(report: &Report) -> Value {
             "delivered": totals.delivered,
             "lost": totals.lost,
             "missed_while_disconnected": totals.missed,
+            "conflated": totals.conflated,
             "duplicated": totals.duplicated,
             "out_of_order": totals.out_of_order,
             "seq_breaks": totals.seq_breaks,
@@ -69,6 +70,7 @@ pub fn to_json(report: &Report) -> Value {
         },
         "slow": slow(report),
         "storm": storm::json(report),
+        "latest": newest::json(report),
         "latency_us": times(&report.latency),
         "net_us": part(report, &report.parts.net),
         "own_lag_us": part(report, &report.parts.own),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{INVALID, MISSED, Outcome, Parts, QUANTILES, Report, quantile_ns, storm};
+use super::{INVALID, MISSED, Outcome, Parts, QUANTILES, Report, newest, quantile_ns, storm};
 use crate::engine::Tally;
 use crate::threshold::Checked;
 use crate::verdict::Verdict;
@@ -42,6 +42,7 @@ pub fn summary(report: &Report) -> String {
         slow(&mut out, report);
     }
     storm::summary(&mut out, report);
+    newest::summary(&mut out, report);
     target_process(&mut out, report);
     if !report.totals.is_clean() {
         line(&mut out, "accounts", &accounts(report));
@@ -107,12 +108,15 @@ fn quick(report: &Report) -> u64 {
     u64::from(report.plan.subscribers - slow)
 }
 
-/// What the verdict says of those who were away.
+/// What the verdict says of those who were away, or wanted the newest alone.
 fn missed(report: &Report) -> String {
-    match report.totals.missed {
+    let part = |number: u64, what: &str| match number {
         0 => String::new(),
-        missed => format!("{} missed while disconnected, ", grouped(missed)),
-    }
+        number => format!("{} {what}, ", grouped(number)),
+    };
+    let totals = &report.totals;
+    part(totals.missed, "missed while disconnected")
+        + &part(totals.conflated, "conflated by request")
 }
 
 fn churn(report: &Report) -> String {
@@ -284,11 +288,15 @@ fn accounts(report: &Report) -> String {
     let totals = &report.totals;
     let sign = if totals.is_closed() { "=" } else { "does not equal" };
     format!(
-        "{} expected {sign} {} delivered + {} lost + {} missed; {}, {}",
+        "{} expected {sign} {} delivered + {} lost + {} missed{}; {}, {}",
         grouped(totals.expected),
         grouped(totals.delivered),
         grouped(totals.lost),
         grouped(totals.missed),
+        match totals.conflated {
+            0 => String::new(),
+            conflated => format!(" + {} conflated", grouped(conflated)),
+        },
         count(totals.seq_breaks, "break in the broker's seq", "breaks in the broker's seq"),
         count(totals.gap_notices, "gap notice", "gap notices"),
     )
@@ -307,6 +315,11 @@ fn further_faults(report: &Report) -> String {
     let holes =
         slow.lost + slow.duplicated + slow.out_of_order + slow.seq_breaks + slow.gap_notices;
     add(holes, "fault of what slow readers got", "faults of what slow readers got");
+    if let Some(latest) = report.plan.latest {
+        let newest = &report.newest;
+        add(newest.over_rate, "delivery above the rate", "deliveries above the rate");
+        add(u64::from(newest.is_late(latest)), "newest value too late", "");
+    }
     add(report.storm.absent, "subscriber not back", "subscribers not back");
     add(report.strange, "strange message", "strange messages");
     add(report.unsent(), "message never sent", "messages never sent");

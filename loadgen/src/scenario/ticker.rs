@@ -2,7 +2,7 @@
 //! clients that watch some of them. Turns its flags into a plan; the rest is `run`'s.
 
 use super::run::Scenario;
-use crate::engine::{Plan, Popularity, Schedule};
+use crate::engine::{Latest, Plan, Popularity, Schedule};
 use crate::options::Ticker;
 use crate::payload::Body;
 use crate::target::Target;
@@ -14,7 +14,10 @@ pub(super) fn run(options: &Ticker) -> anyhow::Result<u8> {
 
 /// What is to be run.
 pub(super) fn scenario(options: &Ticker) -> Scenario<'_> {
-    let (conduct, drain) = (&options.conduct, options.timing.drain);
+    let conduct = &options.conduct;
+    // The newest may come an interval after the last send.
+    let interval = options.max_rate.map_or(0.0, |rate| 1.0 / rate);
+    let drain = options.timing.drain.max(interval + 1.0);
     Scenario { name: "ticker", conduct, drain, checked: options.check() }
 }
 
@@ -29,6 +32,7 @@ pub(super) fn plan(options: &Ticker, target: Target) -> Plan {
     Plan {
         topics_each: *watch,
         body: Body::Quote,
+        latest: options.latest.then_some(Latest { max_rate: options.max_rate }),
         ..Plan::new(target, counts, schedule, *size as usize, threads)
     }
 }

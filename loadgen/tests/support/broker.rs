@@ -49,6 +49,8 @@ pub(crate) struct Faults {
     pub(crate) stall: Option<(u64, Duration)>,
     /// Nothing is fanned out before [`TestBroker::release`].
     pub(crate) is_held: bool,
+    /// Who asks for the newest alone gets every so many-th message.
+    pub(crate) newest_of: u64,
     /// What becomes of a subscribe that asks for the past.
     pub(crate) recovery: Recovery,
 }
@@ -102,6 +104,8 @@ struct Subscriber {
     connection: Connection,
     held: Option<Vec<u8>>,
     is_closed: bool,
+    /// Of how many messages it gets one.
+    newest_of: u64,
 }
 
 /// The sending half; frames go out whole.
@@ -253,7 +257,9 @@ impl Shared {
                 let ordinal = topics.count;
                 topics.count += 1;
                 let connection = connection.clone();
-                let subscriber = Subscriber { ordinal, connection, held: None, is_closed: false };
+                let newest_of = if options.latest { self.faults.newest_of } else { 1 };
+                let (held, is_closed) = (None, false);
+                let subscriber = Subscriber { ordinal, connection, held, is_closed, newest_of };
                 topics.subscribers.entry(filter.to_owned()).or_default().push(subscriber);
             }
             Command::Publish { topic, payload } => self.publish(topic, payload),
@@ -312,7 +318,7 @@ impl Shared {
 
 impl Subscriber {
     fn deliver(&mut self, topic: Topic<'_>, seq: u64, payload: Payload<'_>, fault: Option<Fault>) {
-        if self.is_closed {
+        if self.is_closed || !seq.is_multiple_of(self.newest_of) {
             return;
         }
         let frame = self.connection.message(topic, seq, payload);

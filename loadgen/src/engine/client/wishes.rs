@@ -14,15 +14,18 @@ impl Plan {
     /// The subscribes of a client, if some of them ask for more than every message from now on.
     pub(super) fn wishes_for(&self, duty: Duty, ledger: &Ledger) -> Option<Vec<Wish<'_>>> {
         let Duty::Subscribe { subscriber, account } = duty else { return None };
-        if !self.storm?.resumes || ledger.storm.refused > 0 {
+        let resumes = self.storm.is_some_and(|storm| storm.resumes) && ledger.storm.refused == 0;
+        if !resumes && self.latest.is_none() {
             return None;
         }
         let topics = (0..).zip(self.topics_of(subscriber));
         let wishes = topics.map(|(place, topic)| {
             let mut wish = self.plain_wish(place, topic);
-            let (_, held) = &ledger.accounts[(account + place) as usize];
-            wish.options.since =
-                ledger.storm.since(account + place, held.broker_last()).map(Since::At);
+            if resumes {
+                let (_, held) = &ledger.accounts[(account + place) as usize];
+                let since = ledger.storm.since(account + place, held.broker_last());
+                wish.options.since = since.map(Since::At);
+            }
             wish
         });
         Some(wishes.collect())
@@ -52,6 +55,9 @@ impl Plan {
 
     /// The answer to the subscribe of the nth topic has the id n, from 1.
     fn plain_wish(&self, place: u32, topic: u32) -> Wish<'_> {
-        Wish::plain(u64::from(place) + 1, &self.topics[topic as usize])
+        let mut wish = Wish::plain(u64::from(place) + 1, &self.topics[topic as usize]);
+        wish.options.latest = self.latest.is_some();
+        wish.options.max_rate = self.latest.and_then(|latest| latest.max_rate);
+        wish
     }
 }
