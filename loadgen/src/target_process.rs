@@ -6,8 +6,9 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-/// How long the metrics page may take.
-const PAGE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long each step of asking for the metrics page may take: long, since only the end of a run
+/// waits for it.
+const PAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest page that is read; the rest is left.
 const PAGE_BYTES_MAX: u64 = 4 << 20;

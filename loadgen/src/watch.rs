@@ -60,8 +60,18 @@ pub struct Mark {
     pub sample: Sample,
     /// The machine's processor time.
     pub host: Option<HostCpu>,
-    /// Writes to sockets that the target had made, if it tells.
-    pub sends: Option<u64>,
+    /// What the target had written, if it tells.
+    pub sends: Option<Sends>,
+}
+
+/// What the target said of its writes to sockets. Its answer may take a while on a busy machine, so
+/// it is set against what was delivered when the answer came, not when it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sends {
+    /// Writes since the target's start.
+    pub count: u64,
+    /// What the engine had counted by then.
+    pub delivered: u64,
 }
 
 impl Watch {
@@ -73,8 +83,33 @@ impl Watch {
         Self { target_pid, metrics, before: target_pid.and_then(Usage::of) }
     }
 
-    /// Looks on until `is_over`.
+    /// Looks on until `is_over`, and until the target has answered what it was asked. Neither the
+    /// looks nor the run wait for that.
     pub fn run(&self, engine: &Engine, schedule: &Schedule, is_over: &AtomicBool) -> Watched {
+        thread::scope(|scope| {
+            let ask = || {
+                let page = self.metrics.as_ref()?;
+                Some(scope.spawn(|| Sends::ask(page, engine)))
+            };
+            let (mut watched, asked) = self.look_on(engine, schedule, is_over, ask);
+            for (mark, answer) in [&mut watched.begin, &mut watched.end].into_iter().zip(asked) {
+                if let (Some(mark), Some(answer)) = (mark, answer) {
+                    mark.sends = answer.join().ok().flatten();
+                }
+            }
+            watched
+        })
+    }
+
+    /// What was seen, and what came of asking at the begin and at the end of measuring.
+    fn look_on<T>(
+        &self,
+        engine: &Engine,
+        schedule: &Schedule,
+        is_over: &AtomicBool,
+        ask: impl Fn() -> Option<T>,
+    ) -> (Watched, [Option<T>; 2]) {
+        let mut asked = [None, None];
         let samples = vec![self.sample(engine)];
         let mut watched = Watched { before: self.before, samples, ..Watched::default() };
         while !is_over.load(Ordering::Acquire) {
@@ -83,10 +118,12 @@ impl Watch {
             let measured_ns = start_ns + schedule.measured_after_ns();
             if start_ns != 0 && watched.begin.is_none() && now_ns >= measured_ns {
                 watched.begin = Some(self.mark(engine));
+                asked[0] = ask();
             }
             let end_ns = start_ns + schedule.duration_ns();
             if watched.begin.is_some() && watched.end.is_none() && now_ns >= end_ns {
                 watched.end = Some(self.mark(engine));
+                asked[1] = ask();
             }
             let origin_ns = if start_ns == 0 { engine.begun_ns() } else { measured_ns };
             let last_ns = watched.samples.last().map_or(0, |sample| sample.at_ns);
@@ -99,8 +136,9 @@ impl Watch {
         watched.samples.push(self.sample(engine));
         if watched.begin.is_some() && watched.end.is_none() {
             watched.end = Some(self.mark(engine));
+            asked[1] = ask();
         }
-        watched
+        (watched, asked)
     }
 
     fn sample(&self, engine: &Engine) -> Sample {
@@ -113,8 +151,14 @@ impl Watch {
     }
 
     fn mark(&self, engine: &Engine) -> Mark {
-        let (sample, host) = (self.sample(engine), HostCpu::read());
-        Mark { sample, host, sends: self.metrics.as_ref().and_then(MetricsPage::sends) }
+        Mark { sample: self.sample(engine), host: HostCpu::read(), sends: None }
+    }
+}
+
+impl Sends {
+    fn ask(page: &MetricsPage, engine: &Engine) -> Option<Self> {
+        let count = page.sends()?;
+        Some(Self { count, delivered: engine.progress().delivered })
     }
 }
 
@@ -158,7 +202,10 @@ impl Watched {
     #[must_use]
     pub fn sends_per_delivery(&self) -> Option<f64> {
         let (begin, end) = self.measured()?;
-        per_delivery(end.sends?.saturating_sub(begin.sends?), begin, end)
+        let (begin, end) = (begin.sends?, end.sends?);
+        let delivered = end.delivered.saturating_sub(begin.delivered);
+        let count = end.count.saturating_sub(begin.count);
+        (delivered > 0).then(|| count as f64 / delivered as f64)
     }
 
     /// The target's processor time from before the first connection to the begin of measuring, per
@@ -216,7 +263,7 @@ mod tests {
         let progress = Progress { ready: 10, delivered, ..Progress::default() };
         let target = Some(Usage { cpu_ns, rss_bytes });
         let sample = Sample { at_ns, progress, own_cpu_ns: 2 * cpu_ns, target };
-        Mark { sample, host: None, sends: Some(delivered / 2) }
+        Mark { sample, host: None, sends: Some(Sends { count: delivered / 2, delivered }) }
     }
 
     #[test]

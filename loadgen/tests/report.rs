@@ -171,8 +171,9 @@ fn the_seconds_of_a_run_add_up_to_the_whole() {
     assert!(text.starts_with("at_s,seconds,sent,delivered,connections,"));
 }
 
-/// Serves a page of metrics whose counter of writes grows by 1,000 with every look.
-fn metrics_page() -> String {
+/// Serves a page of metrics whose counter of writes grows by 1,000 with every look. It takes so
+/// long to answer.
+fn metrics_page(answers_after: Duration) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/metrics", listener.local_addr().unwrap());
     thread::spawn(move || {
@@ -181,6 +182,7 @@ fn metrics_page() -> String {
             let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
             assert_eq!(request.next().unwrap().unwrap(), "GET /metrics HTTP/1.0");
             assert!(request.any(|line| line.unwrap().is_empty()), "the head has no end");
+            thread::sleep(answers_after);
             let body = format!("altavoz_sends_total{{worker=\"0\"}} {}\n", look * 1000);
             stream.write_all(format!("HTTP/1.0 200 OK\r\n\r\n{body}").as_bytes()).unwrap();
         }
@@ -191,7 +193,7 @@ fn metrics_page() -> String {
 #[test]
 fn the_targets_processor_time_memory_and_writes_are_shared_out() {
     let (_folder, path) = place("run.json");
-    let (pid, page) = (std::process::id().to_string(), metrics_page());
+    let (pid, page) = (std::process::id().to_string(), metrics_page(Duration::ZERO));
     let watch = ["--target-pid", &pid, "--target-metrics", &page];
     // Long, so that a look which comes late on a busy machine still finds deliveries after it.
     let long = ["--allow-invalid", "--seconds", "2", "--rate", "20", "--json", &path];
@@ -206,6 +208,19 @@ fn the_targets_processor_time_memory_and_writes_are_shared_out() {
     // 1,000 writes for at most 4,000 deliveries.
     let sends = process["sends_per_delivery"].as_f64();
     assert!(sends.is_some_and(|sends| sends >= 0.25), "{process:#}");
+}
+
+#[test]
+fn writes_that_are_told_late_are_set_against_what_was_delivered_until_then() {
+    let (_folder, path) = place("run.json");
+    let page = metrics_page(Duration::from_secs(1));
+    let flags = "--allow-invalid --seconds 2 --rate 20 --json";
+    let flags: Vec<_> = flags.split_whitespace().chain([path.as_str()]).collect();
+    assert_eq!(fanout(&[&flags[..], &["--target-metrics", &page]].concat()).code, 0);
+    // The first answer comes after a second, with half of the 4,000 deliveries made: 1,000 writes
+    // are left for the other half. Later, it is more for each.
+    let sends = json(Path::new(&path))["target"]["process"]["sends_per_delivery"].as_f64();
+    assert!(sends.is_none_or(|sends| sends >= 0.4), "{sends:?}");
 }
 
 #[test]
