@@ -81,6 +81,8 @@ pub struct Plan {
     pub topics_each: u32,
     /// Connections that publish; at most as many as topics.
     pub publishers: u32,
+    /// Subscriber i is publisher i as well, of its own topic: there are as many of each.
+    pub is_round_trip: bool,
     /// The names of the topics, as the target's protocol has them: valid, and free of characters
     /// that JSON would escape.
     pub topics: Vec<String>,
@@ -130,6 +132,7 @@ impl Plan {
             subscribers,
             topics_each: 1,
             publishers,
+            is_round_trip: false,
             schedule,
             payload_bytes,
             threads,
@@ -184,7 +187,8 @@ impl Plan {
     /// All connections.
     #[must_use]
     pub fn connections(&self) -> u64 {
-        u64::from(self.subscribers) + u64::from(self.publishers)
+        let publishers = if self.is_round_trip { 0 } else { self.publishers };
+        u64::from(self.subscribers) + u64::from(publishers)
     }
 
     fn subscribers_on(&self, worker: usize) -> impl Iterator<Item = u32> + use<> {

@@ -17,9 +17,10 @@ const SEARCH: &str = "find";
 const SCENARIO: &str = "scenario";
 
 /// The scenarios with their files, which say what each is for and hold its defaults.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("churn", include_str!("../scenarios/churn.toml")),
     ("connect", include_str!("../scenarios/connect.toml")),
+    ("echo", include_str!("../scenarios/echo.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("notify", include_str!("../scenarios/notify.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),

@@ -1,6 +1,8 @@
 //! The command line: every flag with its default, its unit and its limit, and the help that
 //! teaches. Decides nothing and opens nothing; read by `main`, handed to the scenarios.
 
+mod access;
+mod echo;
 mod find;
 mod groups;
 mod scenarios;
@@ -13,6 +15,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::compare::Compare;
 
+pub use access::AccessFlags;
+pub use echo::EchoFlags;
 pub use find::{Bound, Find, Search, Searched};
 pub use groups::{Conduct, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
@@ -79,6 +83,8 @@ pub enum Command {
     Churn(ChurnFlags),
     /// Connections that are opened and held: how fast that goes, and what they cost.
     Connect(Connect),
+    /// Every connection sends, and gets its own messages back: how long a round trip takes.
+    Echo(EchoFlags),
     /// Few topics, many subscribers: every message goes to every subscriber of its topic.
     Fanout(Fanout),
     /// The highest rate at which a scenario holds a bound, by search.

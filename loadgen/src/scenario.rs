@@ -3,6 +3,7 @@
 
 mod churn;
 mod connect;
+mod echo;
 mod fanout;
 mod find;
 mod notify;
@@ -33,6 +34,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
     match &options.command {
         Command::Churn(options) => churn::run(options),
         Command::Connect(options) => connect::run(options),
+        Command::Echo(options) => echo::run(options),
         Command::Fanout(options) => fanout::run(options),
         Command::Find(options) => find::run(options),
         Command::Notify(options) => notify::run(options),

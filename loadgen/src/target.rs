@@ -3,11 +3,15 @@
 //! publish, and where the payload of a message lies. One file per protocol.
 
 mod access;
+mod echo;
 mod mqtt;
 mod native;
+mod nats;
 mod protocol;
+mod pusher;
 mod wish;
 
+use std::borrow::Cow;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
@@ -67,7 +71,10 @@ pub enum TargetError {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// The session may be opened.
-    Hello,
+    Hello {
+        /// What the server calls this connection; empty if it does not.
+        name: String,
+    },
     /// A message of a topic.
     Message {
         /// The topic as it stands in the frame; empty where there are no topics.
@@ -75,7 +82,7 @@ pub enum Incoming<'a> {
         /// The server's own number of the message in its topic, if it numbers them.
         seq: Option<u64>,
         /// What was published.
-        payload: &'a [u8],
+        payload: Cow<'a, [u8]>,
     },
     /// The command with this id succeeded.
     Accepted {
@@ -170,14 +177,19 @@ impl Target {
             Protocol::Json => Encoding::Json.open(&self.access, &wishes(topics), send),
             Protocol::Bin => Encoding::Bin.open(&self.access, &wishes(topics), send),
             Protocol::Mqtt => mqtt::open(&self.access, send),
+            Protocol::Nats | Protocol::Pusher => Wait::Hello,
+            Protocol::Echo => Wait::Answers(0),
         }
     }
 
-    /// Goes on where [`open`](Self::open) had to wait for a hello.
-    pub fn welcome(&self, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
+    /// Goes on where [`open`](Self::open) had to wait for a hello, which called the connection
+    /// `name`.
+    pub fn welcome(&self, name: &str, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
         match self.protocol {
-            Protocol::Json | Protocol::Bin => Wait::Answers(0),
+            Protocol::Json | Protocol::Bin | Protocol::Echo => Wait::Answers(0),
             Protocol::Mqtt => mqtt::welcome(topics, send),
+            Protocol::Nats => nats::welcome(&self.access, topics, send),
+            Protocol::Pusher => pusher::welcome(&self.access, name, topics, send),
         }
     }
 }

@@ -88,7 +88,11 @@ impl Worker {
             clients.push(Client::new(Duty::Subscribe { subscriber, account }));
         }
         let mut publishers = Publishers::default();
-        for number in plan.publishers_on(index) {
+        for (place, number) in plan.publishers_on(index).enumerate() {
+            if plan.is_round_trip {
+                publishers.add(&plan, number, place);
+                continue;
+            }
             publishers.add(&plan, number, clients.len());
             clients.push(Client::new(Duty::Publish { publisher: number }));
         }

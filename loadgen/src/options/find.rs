@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ChurnFlags, Fanout, Notify, SlowFlags, Ticker, positive};
+use super::{ChurnFlags, EchoFlags, Fanout, Notify, SlowFlags, Ticker, positive};
 use crate::threshold::Threshold;
 
 /// The flags of `loadgen find`.
@@ -20,6 +20,8 @@ pub struct Find {
 pub enum Searched {
     /// With the load of `loadgen churn`.
     Churn(Search<ChurnFlags>),
+    /// With the load of `loadgen echo`.
+    Echo(Search<EchoFlags>),
     /// With the load of `loadgen fanout`.
     Fanout(Search<Fanout>),
     /// With the load of `loadgen notify`.

@@ -3,7 +3,7 @@
 
 use clap::{ArgAction, Args};
 
-use super::{not_negative, positive};
+use super::{AccessFlags, not_negative, positive};
 use crate::engine::Schedule;
 use crate::report::Outputs;
 use crate::target::Protocol;
@@ -11,12 +11,15 @@ use crate::target::Protocol;
 /// What every scenario has.
 #[derive(Clone, Debug, Args)]
 pub struct Conduct {
-    /// Where the broker listens.
+    /// Where the server listens.
     #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
     pub url: String,
     /// What is spoken.
     #[arg(long, value_enum, default_value_t = Protocol::Json)]
     pub protocol: Protocol,
+    /// What it takes to be let in.
+    #[command(flatten)]
+    pub access: AccessFlags,
     /// Threads that share the connections [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,

@@ -189,6 +189,14 @@ pub fn verdict(report: &Report) -> String {
                 let connections = count(report.course.ready, "connection", "connections");
                 return format!("{name}: {connections} opened and held, none lost");
             }
+            if report.plan.is_round_trip {
+                return format!(
+                    "{name}: {}, {} = {} returned, {faults}",
+                    count(report.course.ready, "connection", "connections"),
+                    count(report.sent, "message", "messages"),
+                    grouped(totals.delivered)
+                );
+            }
             format!(
                 "{name}: {}{sign}{}{topics} = {} delivered, {}{faults}",
                 count(quick(report), "subscriber", "subscribers"),

@@ -10,11 +10,11 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
-use super::run::{Scenario, forbidden};
-use super::{Console, UNREACHABLE, USAGE, churn, fanout, notify, refuse, slow, ticker};
+use super::run::{Scenario, forbidden, unfit};
+use super::{Console, UNREACHABLE, USAGE, churn, echo, fanout, notify, refuse, slow, ticker};
 use crate::engine::Plan;
 use crate::options::{
-    Bound, ChurnFlags, Command, Fanout, Find, Notify, Searched, SlowFlags, Ticker,
+    Bound, ChurnFlags, Command, EchoFlags, Fanout, Find, Notify, Searched, SlowFlags, Ticker,
 };
 use crate::target::Target;
 use crate::threshold::Threshold;
@@ -31,6 +31,9 @@ pub(super) fn run(options: &Find) -> anyhow::Result<u8> {
                 churn::plan(&ChurnFlags { rate, ..with.flags.clone() }, target)
             })
         }
+        Searched::Echo(with) => look(&with.bound, &echo::scenario(&with.flags), |rate, target| {
+            echo::plan(&EchoFlags { rate, ..with.flags.clone() }, target)
+        }),
         Searched::Fanout(with) => {
             look(&with.bound, &fanout::scenario(&with.flags), |rate, target| {
                 fanout::plan(&Fanout { rate, ..with.flags.clone() }, target)
@@ -80,7 +83,11 @@ fn look(
         Ok(files) => files,
         Err(why) => return Ok(refuse(&why)),
     };
-    if let Some(why) = forbidden(&plan(bound.from, target.clone()), sys::raise_open_files()) {
+    let first = plan(bound.from, target.clone());
+    if let Some(why) = unfit(&first) {
+        return Ok(refuse(&why));
+    }
+    if let Some(why) = forbidden(&first, sys::raise_open_files()) {
         console.verdict(&why);
         return Ok(UNREACHABLE);
     }

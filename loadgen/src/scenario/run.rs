@@ -55,6 +55,10 @@ impl Scenario<'_> {
             }
         };
         let plan = plan(target);
+        if let Some(why) = unfit(&plan) {
+            console.complain(&why);
+            return Ok(USAGE);
+        }
         if let Some(why) = forbidden(&plan, sys::raise_open_files()) {
             console.verdict(&why);
             return Ok(UNREACHABLE);
@@ -69,10 +73,13 @@ impl Scenario<'_> {
 
     /// The target, or why there is none, with the exit code for that.
     pub(super) fn target(&self) -> Result<Target, (String, u8)> {
-        Target::resolve(&self.conduct.url, self.conduct.protocol).map_err(|error| {
+        let protocol = self.conduct.protocol;
+        let access = self.conduct.access.access(protocol).map_err(|why| (why, USAGE))?;
+        let target = Target::resolve(&self.conduct.url, protocol).map_err(|error| {
             let is_unknown = matches!(error, TargetError::Resolve { .. });
             (error.to_string(), if is_unknown { UNREACHABLE } else { USAGE })
-        })
+        })?;
+        Ok(Target { access, ..target })
     }
 
     /// One run as planned.
@@ -107,6 +114,21 @@ fn own_memory() -> Option<u64> {
     Usage::of(std::process::id()).map(|usage| usage.rss_bytes)
 }
 
+/// Why the target's protocol can't do what the plan asks for, if it can't.
+pub(super) fn unfit(plan: &Plan) -> Option<String> {
+    let (protocol, name) = (plan.target.protocol, plan.target.protocol.name());
+    if !protocol.has_topics() && !plan.is_round_trip && !plan.is_holding() {
+        return Some(format!("{name} has no topics: it can do the scenarios connect and echo"));
+    }
+    if !protocol.returns_to_sender() && plan.is_round_trip {
+        return Some(format!("{name} sends nothing back to its sender: it can't do echo"));
+    }
+    let has_absent = plan.churn.is_some() || plan.storm.is_some();
+    (!protocol.numbers_messages() && has_absent).then(|| {
+        format!("{name} does not number messages: what was missed can't be told from what was lost")
+    })
+}
+
 /// Why the limit of open files makes the plan impossible, if it does.
 pub(super) fn forbidden(plan: &Plan, files: u64) -> Option<String> {
     let beside = FILES_BESIDE + FILES_PER_THREAD * plan.threads as u64;
@@ -125,8 +147,24 @@ pub(super) fn forbidden(plan: &Plan, files: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Schedule;
+    use crate::engine::{Churn, Schedule};
     use crate::target::Protocol;
+
+    #[test]
+    fn a_protocol_is_not_asked_for_what_it_cannot_do() {
+        let plan = |protocol| {
+            let target = Target::resolve("ws://127.0.0.1:1/", protocol).unwrap();
+            Plan::new(target, [1, 1, 1], Schedule::new(1.0, 0.0, 1.0, 1), 64, 1)
+        };
+        let churn = Some(Churn { subscribers: 1, per_second: 1.0, away_ns: 1 });
+        assert_eq!(unfit(&plan(Protocol::Mqtt)), None);
+        assert_eq!(unfit(&Plan { churn, ..plan(Protocol::Json) }), None);
+        assert!(unfit(&Plan { churn, ..plan(Protocol::Nats) }).is_some());
+        assert!(unfit(&plan(Protocol::Echo)).is_some());
+        assert_eq!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Echo) }), None);
+        assert_eq!(unfit(&Plan { topics_each: 0, ..plan(Protocol::Echo) }), None);
+        assert!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Pusher) }).is_some());
+    }
 
     #[test]
     fn a_limit_of_open_files_that_is_too_low_is_named_with_what_it_allows() {

@@ -16,6 +16,8 @@ pub struct Access {
     pub user: Option<String>,
     /// What proves who we are.
     pub token: Option<Secret>,
+    /// Key and secret of an app, where the protocol has apps.
+    pub app: Option<(String, Secret)>,
 }
 
 /// A text that no report, log or error shows.

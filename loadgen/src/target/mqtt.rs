@@ -1,6 +1,8 @@
 //! MQTT 3.1.1 over WebSocket (subprotocol `mqtt`) with QoS 0, from a client's side. Packets may
 //! share a WebSocket message or span several. Packets in and out; no frames, no sockets.
 
+use std::borrow::Cow;
+
 use super::{Access, Incoming, MESSAGE_BYTES_MAX, Secret, Wait};
 
 /// MQTT 3.1.1 §3.12: a fixed header and nothing else.
@@ -67,7 +69,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<(Incoming<'_>, usize)> {
 fn read_packet(kind: u8, body: &[u8]) -> Incoming<'_> {
     match (kind & 0xf0, body) {
         (PUBLISH, _) => read_publish(kind, body).unwrap_or(Incoming::Unknown),
-        (CONNACK, [_, 0]) => Incoming::Hello,
+        (CONNACK, [_, 0]) => Incoming::Hello { name: String::new() },
         (CONNACK, [_, code]) => {
             Incoming::Refused { id: Some(0), why: format!("CONNACK {code}: {}", refusal(*code)) }
         }
@@ -90,7 +92,7 @@ fn read_publish(kind: u8, body: &[u8]) -> Option<Incoming<'_>> {
     }
     let (length, rest) = body.split_first_chunk()?;
     let (topic, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
-    Some(Incoming::Message { topic, seq: None, payload })
+    Some(Incoming::Message { topic, seq: None, payload: Cow::Borrowed(payload) })
 }
 
 /// The return codes of §3.2.2.3.
@@ -177,7 +179,7 @@ mod tests {
         let mut packets = Vec::new();
         assert_eq!(open(&access, |packet| packets.push(packet.to_vec())), Wait::Hello);
         assert_eq!(packets.len(), 1);
-        let hello = Incoming::Hello;
+        let hello = Incoming::Hello { name: String::new() };
         assert_eq!(read(b"\x20\x02\0\0"), Some((hello, 4)));
         let why = "CONNACK 5: not authorized".to_owned();
         assert_eq!(read(b"\x20\x02\0\x05"), Some((Incoming::Refused { id: Some(0), why }, 4)));
@@ -202,12 +204,14 @@ mod tests {
         let mut packet = Vec::new();
         publish(&mut packet, "a/b", b"\0\xff");
         assert_eq!(packet, b"\x30\x07\0\x03a/b\0\xff");
-        let message = Incoming::Message { topic: b"a/b", seq: None, payload: b"\0\xff" };
+        let message =
+            Incoming::Message { topic: b"a/b", seq: None, payload: Cow::Borrowed(b"\0\xff") };
         assert_eq!(read(&packet), Some((message, 9)));
         let mut long = Vec::new();
         publish(&mut long, "t", &[7; 200]);
         assert!(long.starts_with(b"\x30\xcb\x01\0\x01t\x07\x07"));
-        let message = Incoming::Message { topic: b"t", seq: None, payload: &[7; 200] };
+        let message =
+            Incoming::Message { topic: b"t", seq: None, payload: Cow::Borrowed(&[7; 200]) };
         assert_eq!(read(&long), Some((message, 206)));
     }
 
@@ -215,7 +219,7 @@ mod tests {
     fn packets_are_found_wherever_the_stream_is_cut() {
         let stream = b"\x20\x02\0\0\xd0\0\x30\x04\0\x01tx\x90\x03\0\x01\0";
         let expected = [
-            "Hello",
+            r#"Hello { name: "" }"#,
             "Noted",
             r#"Message { topic: [116], seq: None, payload: [120] }"#,
             "Accepted { id: 1, position: None }",

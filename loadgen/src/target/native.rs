@@ -1,6 +1,8 @@
 //! Altavoz's own protocols, `altavoz.v1.json` and `altavoz.v1.bin`, from a client's side. Payloads
 //! of frames in and out; no frames, no sockets. Called by the engine for every message.
 
+use std::borrow::Cow;
+
 use broker_proto::bin::{self, ServerMessage};
 use broker_proto::command::{Answer, Command, Payload, Position};
 use broker_proto::json;
@@ -87,6 +89,7 @@ fn read_message(bytes: &[u8]) -> Option<Incoming<'_>> {
     let rest = rest.strip_prefix(br#"","seq":"#)?;
     let (digits, rest) = rest.split_at(rest.iter().position(|&byte| byte == b',')?);
     let payload = rest.strip_prefix(br#","data":"#)?.strip_suffix(b"}")?;
+    let payload = Cow::Borrowed(payload);
     Some(Incoming::Message { topic, seq: Some(number(digits)?), payload })
 }
 
@@ -131,7 +134,8 @@ fn accepted(id: u64, position: Option<Position>, recovered: Option<bool>) -> Inc
 fn read_binary(bytes: &[u8]) -> Incoming<'_> {
     match bin::decode_server(bytes) {
         Ok(ServerMessage::Message { topic, seq, payload }) => {
-            Incoming::Message { topic: topic.as_bytes(), seq: Some(seq), payload: payload.bytes() }
+            let payload = Cow::Borrowed(payload.bytes());
+            Incoming::Message { topic: topic.as_bytes(), seq: Some(seq), payload }
         }
         Ok(ServerMessage::Ok { id, answer }) => {
             let (position, recovered) = match answer {
@@ -160,8 +164,11 @@ mod tests {
     #[test]
     fn a_json_message_is_found_without_parsing_and_its_payload_is_left_alone() {
         let bytes = br#"{"topic":"a/b","seq":18,"data":{"s":"x,}"}}"#;
-        let expected =
-            Incoming::Message { topic: b"a/b", seq: Some(18), payload: br#"{"s":"x,}"}"# };
+        let expected = Incoming::Message {
+            topic: b"a/b",
+            seq: Some(18),
+            payload: Cow::Borrowed(br#"{"s":"x,}"}"#),
+        };
         assert_eq!(Encoding::Json.read(bytes), expected);
     }
 
@@ -209,7 +216,8 @@ mod tests {
 
     #[test]
     fn a_binary_message_is_read_with_its_raw_payload() {
-        let expected = Incoming::Message { topic: b"t", seq: Some(7), payload: b"\0\xff" };
+        let expected =
+            Incoming::Message { topic: b"t", seq: Some(7), payload: Cow::Borrowed(b"\0\xff") };
         assert_eq!(Encoding::Bin.read(b"\x01\x01t\x07\0\xff"), expected);
         assert_eq!(Encoding::Bin.read(b""), Incoming::Unknown);
     }

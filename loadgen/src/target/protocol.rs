@@ -5,7 +5,7 @@ use broker_proto::ws::Opcode;
 use serde::{Deserialize, Serialize};
 
 use super::native::Encoding;
-use super::{Incoming, mqtt};
+use super::{Incoming, echo, mqtt, nats, pusher};
 use crate::stamp::Shape;
 
 /// What a target speaks.
@@ -17,6 +17,12 @@ pub enum Protocol {
     Bin,
     /// MQTT 3.1.1 over WebSocket, QoS 0.
     Mqtt,
+    /// NATS over WebSocket.
+    Nats,
+    /// Pusher protocol 7: client events on private channels.
+    Pusher,
+    /// None: every message comes back to its sender.
+    Echo,
 }
 
 impl Protocol {
@@ -27,6 +33,9 @@ impl Protocol {
             Self::Json => "altavoz.v1.json",
             Self::Bin => "altavoz.v1.bin",
             Self::Mqtt => "mqtt",
+            Self::Nats => "nats",
+            Self::Pusher => "pusher",
+            Self::Echo => "echo",
         }
     }
 
@@ -35,6 +44,7 @@ impl Protocol {
     pub fn subprotocol(self) -> Option<&'static str> {
         match self {
             Self::Json | Self::Bin | Self::Mqtt => Some(self.name()),
+            Self::Nats | Self::Pusher | Self::Echo => None,
         }
     }
 
@@ -42,8 +52,8 @@ impl Protocol {
     #[must_use]
     pub fn opcode(self) -> Opcode {
         match self {
-            Self::Json => Opcode::Text,
-            Self::Bin | Self::Mqtt => Opcode::Binary,
+            Self::Json | Self::Pusher => Opcode::Text,
+            Self::Bin | Self::Mqtt | Self::Nats | Self::Echo => Opcode::Binary,
         }
     }
 
@@ -51,8 +61,8 @@ impl Protocol {
     #[must_use]
     pub fn shape(self) -> Shape {
         match self {
-            Self::Json => Shape::Json,
-            Self::Bin | Self::Mqtt => Shape::Raw,
+            Self::Json | Self::Pusher => Shape::Json,
+            Self::Bin | Self::Mqtt | Self::Nats | Self::Echo => Shape::Raw,
         }
     }
 
@@ -63,11 +73,33 @@ impl Protocol {
         matches!(self, Self::Json | Self::Bin)
     }
 
-    /// What it calls the topic that we call `topic`, whose levels `/` separates.
+    /// Whether there are topics; if not, a client hears nothing but itself.
+    #[must_use]
+    pub fn has_topics(self) -> bool {
+        self != Self::Echo
+    }
+
+    /// Whether a publisher that subscribes to its own topic gets its own messages.
+    #[must_use]
+    pub fn returns_to_sender(self) -> bool {
+        self != Self::Pusher
+    }
+
+    /// Whether one may only publish where one subscribes.
+    #[must_use]
+    pub fn publishers_subscribe(self) -> bool {
+        self == Self::Pusher
+    }
+
+    /// What it calls the topic that we call `topic`, whose levels `/` separates; empty where there
+    /// are no topics.
     #[must_use]
     pub fn topic(self, topic: &str) -> String {
         match self {
             Self::Json | Self::Bin | Self::Mqtt => topic.to_owned(),
+            Self::Nats => topic.replace('/', "."),
+            Self::Pusher => pusher::channel(topic),
+            Self::Echo => String::new(),
         }
     }
 
@@ -82,6 +114,9 @@ impl Protocol {
             Self::Json => Encoding::Json.publish(out, topic, payload),
             Self::Bin => Encoding::Bin.publish(out, topic, payload),
             Self::Mqtt => mqtt::publish(out, topic, payload),
+            Self::Nats => nats::publish(out, topic, payload),
+            Self::Pusher => pusher::publish(out, topic, payload),
+            Self::Echo => echo::publish(out, payload),
         }
     }
 
@@ -93,6 +128,9 @@ impl Protocol {
             Self::Json => Some((Encoding::Json.read(bytes), bytes.len())),
             Self::Bin => Some((Encoding::Bin.read(bytes), bytes.len())),
             Self::Mqtt => mqtt::read(bytes),
+            Self::Nats => nats::read(bytes),
+            Self::Pusher => Some((pusher::read(bytes), bytes.len())),
+            Self::Echo => Some((echo::read(bytes), bytes.len())),
         }
     }
 
@@ -101,8 +139,9 @@ impl Protocol {
     #[must_use]
     pub fn ping(self) -> Option<&'static [u8]> {
         match self {
-            Self::Json | Self::Bin => None,
+            Self::Json | Self::Bin | Self::Nats | Self::Echo => None,
             Self::Mqtt => Some(mqtt::PINGREQ),
+            Self::Pusher => Some(pusher::PING),
         }
     }
 
@@ -110,7 +149,9 @@ impl Protocol {
     #[must_use]
     pub fn pong(self) -> &'static [u8] {
         match self {
-            Self::Json | Self::Bin | Self::Mqtt => b"",
+            Self::Json | Self::Bin | Self::Mqtt | Self::Echo => b"",
+            Self::Nats => nats::PONG,
+            Self::Pusher => pusher::PONG,
         }
     }
 }

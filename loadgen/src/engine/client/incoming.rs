@@ -75,9 +75,9 @@ impl Talk<'_> {
         let Desk { plan, ledger, .. } = desk;
         match incoming {
             Incoming::Message { topic, seq, payload } => {
-                self.handle_delivery(topic, seq, payload, desk);
+                self.handle_delivery(topic, seq, &payload, desk);
             }
-            Incoming::Hello => self.handle_hello(plan, answer),
+            Incoming::Hello { name } => self.handle_hello(&name, plan, answer),
             Incoming::Accepted { id, position } => self.handle_accepted(id, position, desk),
             Incoming::Resumed { id, position, is_whole } => {
                 if let Some(account) = self.handle_answer(id, desk) {
@@ -133,10 +133,10 @@ impl Talk<'_> {
     }
 
     /// A server may say hello again later, with news that are none for us.
-    fn handle_hello(&mut self, plan: &Plan, answer: &mut Vec<u8>) {
+    fn handle_hello(&mut self, name: &str, plan: &Plan, answer: &mut Vec<u8>) {
         if matches!(self.stage, Stage::Greeting) {
             let opcode = plan.target.protocol.opcode();
-            let wait = plan.target.welcome(&plan.names_for(self.duty), |command| {
+            let wait = plan.target.welcome(name, &plan.names_for(self.duty), |command| {
                 encode_masked_frame(answer, opcode, command, mask_key());
             });
             *self.stage = Stage::until(wait);
@@ -181,6 +181,10 @@ impl Plan {
         let name = |topic: u32| self.topics[topic as usize].as_str();
         match duty {
             Duty::Subscribe { subscriber, .. } => self.topics_of(subscriber).map(name).collect(),
+            Duty::Publish { publisher } if self.target.protocol.publishers_subscribe() => {
+                let topics = publisher..self.topics.len() as u32;
+                topics.step_by(self.publishers as usize).map(name).collect()
+            }
             Duty::Publish { .. } => Vec::new(),
         }
     }
