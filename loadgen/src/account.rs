@@ -160,6 +160,13 @@ impl Account {
         self.broker_last
     }
 
+    /// Whether it can be closed: one that came from elsewhere may be anything.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let holes = self.trouble.as_deref().map_or(&[][..], |trouble| &trouble.holes);
+        holes.iter().all(|hole| hole.start < hole.end && hole.end <= self.last)
+    }
+
     /// The sums, given how many messages were published on the topic.
     #[must_use]
     pub fn close(&self, published: u64) -> Totals {

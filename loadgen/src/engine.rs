@@ -2,6 +2,7 @@
 //! Knows connections, subscriptions, a schedule and phases; no scenario and no output. A scenario
 //! makes a [`Plan`], starts the engine, moves it through its phases and takes the ledgers.
 
+mod check;
 mod churn;
 mod client;
 mod keepalive;
@@ -232,6 +233,12 @@ impl Engine {
             engine.threads.push(builder.spawn(|| worker.run())?);
         }
         Ok(engine)
+    }
+
+    /// How many threads there are.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        self.threads.len()
     }
 
     /// When the threads were started, and with them the connecting.

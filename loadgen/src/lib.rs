@@ -7,6 +7,7 @@
 //! | [`library`] | scenarios as files: those built in, and the user's |
 //! | [`scenario`] | one file per subcommand: what is opened, subscribed and published, and when |
 //! | [`target`] | where to connect and which protocol is spoken there, one file per protocol |
+//! | [`agents`] | one run in many processes, on many hosts |
 //! | [`engine`] | the threads: sockets, schedule, reading and counting; knows no scenario |
 //! | [`stamp`] | what every payload carries so that it can be timed and accounted for |
 //! | [`payload`] | what follows the stamp: padding, or a market's quote |
@@ -28,6 +29,7 @@
 //! broker's code, only `broker-proto`, so that a fault in one does not hide one in the other.
 
 pub mod account;
+pub mod agents;
 pub mod compare;
 pub mod counts;
 pub mod doctor;

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::agents::AgentFlags;
 use crate::compare::Compare;
 
 pub use access::AccessFlags;
@@ -56,8 +57,9 @@ Exit codes:
   0    everything arrived, once and in order
   1    a --threshold was missed
   2    the command line is wrong
-  3    the target cannot be reached, or too few connections were made
-  4    the measurement is invalid: the load generator or its machine was too slow to time anything
+  3    the target or an agent cannot be reached, or too few connections were made
+  4    the measurement is invalid: the load generator or its machine was too slow to time anything,
+       or an agent was lost
   5    delivery is broken: lost, duplicated or out of order
   130  interrupted; the report covers what was sent until then";
 
@@ -112,6 +114,8 @@ pub enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         flags: Vec<String>,
     },
+    /// Shares the work of runs on other hosts: waits for them and does what they ask.
+    Agent(AgentFlags),
     /// Results of earlier runs side by side, as text and as a page.
     Compare(Compare),
     /// A small target with set faults, to test load generators on and compare brokers with.

@@ -5,6 +5,7 @@
 
 mod csv;
 mod json;
+mod machines;
 mod newest;
 mod outputs;
 mod page;
@@ -30,6 +31,7 @@ pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
 
 use crate::account::Totals;
+use crate::agents::AgentSeen;
 use crate::engine::{Hiccups, Ledger, Plan, StormBook, Tally, histogram};
 use crate::seconds::{self, Seconds};
 use crate::threshold::{Checked, Threshold};
@@ -54,6 +56,8 @@ pub struct Course {
     pub start_ns: u64,
     /// The interrupt key was pressed.
     pub is_interrupted: bool,
+    /// An agent was lost, and what it had counted.
+    pub is_partial: bool,
 }
 
 /// How a run came out.
@@ -67,6 +71,8 @@ pub enum Outcome {
     Broken,
     /// Ended by the user.
     Interrupted,
+    /// An agent was lost: what its connections saw is not known.
+    AgentLost,
 }
 
 /// Everything there is to tell about a run.
@@ -135,6 +141,10 @@ pub struct Report {
     /// How much the load generator's own memory grew per connection; to be set after
     /// [`new`](Self::new).
     pub own_rss_bytes_per_connection: Option<u64>,
+    /// The processes that shared the work, if it was shared; to be set after [`new`](Self::new).
+    pub agents: Vec<AgentSeen>,
+    /// Why what is here is not all, if it is not; to be set after [`new`](Self::new).
+    pub fault: Option<String>,
 }
 
 /// Exit code of a run that missed a threshold.
@@ -152,6 +162,7 @@ impl Outcome {
             Self::TooFewConnections => 3,
             Self::Broken => 5,
             Self::Interrupted => 130,
+            Self::AgentLost => INVALID,
         }
     }
 }
@@ -197,6 +208,8 @@ impl Report {
             thresholds: Vec::new(),
             allows_invalid: false,
             own_rss_bytes_per_connection: None,
+            agents: Vec::new(),
+            fault: None,
             plan,
         };
         report.close_accounts(&ledgers);
@@ -243,6 +256,9 @@ impl Report {
         if self.course.is_interrupted {
             return Outcome::Interrupted;
         }
+        if self.course.is_partial {
+            return Outcome::AgentLost;
+        }
         if self.course.start_ns == 0 {
             return Outcome::TooFewConnections;
         }
@@ -261,7 +277,7 @@ impl Report {
     /// Messages of the schedule that were never sent.
     #[must_use]
     pub fn unsent(&self) -> u64 {
-        self.plan.schedule.messages() - self.sent
+        self.plan.schedule.messages().saturating_sub(self.sent)
     }
 
     /// Messages a second that the schedule holds after the warm-up; 0 if it holds none.
@@ -294,7 +310,8 @@ impl Report {
             own: self.lateness(&self.parts.own),
             hiccups: self.hiccups,
             hiccup_share: self.hiccups.sum_ns as f64 / threads_ns,
-            stolen_share: self.watched.stolen_share(),
+            stolen_share: self.stolen_share(),
+            clock: self.clock_error(),
         }
     }
 
@@ -324,6 +341,13 @@ impl Report {
         let allowed = self.plan.latest.map_or(u64::MAX, |latest| {
             latest.deliveries_max(self.newest.last_arrival_ns.saturating_sub(self.course.start_ns))
         });
+        if self.course.is_partial {
+            // What a lost agent sent shows in what others got of it.
+            for (topic, account) in ledgers.iter().flat_map(|ledger| &ledger.accounts) {
+                let published = &mut published[*topic as usize];
+                *published = account.last().max(*published);
+            }
+        }
         for ledger in ledgers {
             for (index, (topic, account)) in ledger.accounts.iter().enumerate() {
                 let published = published[*topic as usize];
@@ -401,7 +425,7 @@ pub(crate) mod tests {
         let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
         let schedule = Schedule::new(10.0, 0.0, 1.0, 1);
         let plan = Plan::new(target, [subscribers, 1, 1], schedule, 64, 1);
-        let course = Course { ready: 1, begun_ns: 1, start_ns: 1, is_interrupted: false };
+        let course = Course { ready: 1, begun_ns: 1, start_ns: 1, ..Course::default() };
         let mut report = Report::new("fanout", "ws://127.0.0.1:1/", plan, course, Vec::new());
         let expected = u64::from(subscribers) * 10;
         report.totals = Totals { expected, delivered: expected - lost, lost, ..Totals::default() };

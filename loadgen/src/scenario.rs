@@ -16,7 +16,7 @@ mod ticker;
 use std::io::{self, Write as _};
 
 use crate::options::{Command, Options};
-use crate::{compare, doctor, library, sink};
+use crate::{agents, compare, doctor, library, sink};
 
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
@@ -50,6 +50,7 @@ pub fn run(options: &Options) -> anyhow::Result<u8> {
             Ok(options) => run(&options),
             Err(error) => Ok(refuse(&error.to_string())),
         },
+        Command::Agent(flags) => agents::run(flags),
         Command::Compare(options) => Ok(compare::run(options)),
         Command::Sink(options) => sink::run(options),
         Command::Doctor => Ok(doctor::run()),

@@ -4,7 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -16,9 +16,19 @@ pub use alarm::Alarm;
 /// free for ports that wait in TIME_WAIT and for whatever else runs on the machine.
 const PORT_SHARE: u32 = 2;
 
-/// Nanoseconds of the monotonic clock. The same for all processes of one machine.
+/// What an agent on another host adds to its clock.
+static CLOCK_OFFSET_NS: AtomicI64 = AtomicI64::new(0);
+
+/// Nanoseconds of the run's clock: the monotonic one of the machine that steers the run, the same
+/// for all its processes; for those on other hosts, as well as it is known.
 #[must_use]
 pub fn now_ns() -> u64 {
+    machine_ns().wrapping_add_signed(CLOCK_OFFSET_NS.load(Ordering::Relaxed))
+}
+
+/// Nanoseconds of this machine's monotonic clock, without what was added to it.
+#[must_use]
+pub fn machine_ns() -> u64 {
     nanos(clock_gettime(ClockId::Monotonic))
 }
 
@@ -27,6 +37,20 @@ pub fn now_ns() -> u64 {
 #[must_use]
 pub fn realtime_ns() -> u64 {
     nanos(clock_gettime(ClockId::Realtime))
+}
+
+/// Makes this machine's clock the run's by adding so much from now on, for the whole process.
+pub fn set_clock_offset(offset_ns: i64) {
+    CLOCK_OFFSET_NS.store(offset_ns, Ordering::Relaxed);
+}
+
+/// Names the clock of this machine: where the name is the same, so is the clock. None where the
+/// system does not tell.
+#[must_use]
+pub fn clock_name() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/time").ok()?;
+    Some(format!("{} {}", boot.trim(), namespace.display()))
 }
 
 /// Nanoseconds of processor time that the calling thread has used.
@@ -133,7 +157,8 @@ mod alarm {
         ///
         /// None that is known for a valid time.
         pub fn set(&self, at_ns: u64) -> io::Result<()> {
-            let at_ns = at_ns.max(1); // zero would switch it off
+            let offset_ns = super::CLOCK_OFFSET_NS.load(super::Ordering::Relaxed);
+            let at_ns = at_ns.saturating_sub_signed(offset_ns).max(1); // zero would switch it off
             let it_value = Timespec {
                 tv_sec: i64::try_from(at_ns / 1_000_000_000).unwrap_or(i64::MAX),
                 tv_nsec: (at_ns % 1_000_000_000) as _,

@@ -42,6 +42,17 @@ pub struct Evidence {
     pub hiccup_share: f64,
     /// The share of the machine's processor time that its host gave to others.
     pub stolen_share: Option<f64>,
+    /// How wrong latencies may be because hosts have clocks of their own.
+    pub clock: Option<ClockError>,
+}
+
+/// What is not known of the clocks of two hosts.
+#[derive(Clone, Copy, Debug)]
+pub struct ClockError {
+    /// The most that a latency between them can be wrong by.
+    pub error_ns: u64,
+    /// The median latency.
+    pub latency_ns: u64,
 }
 
 /// One quantile of two histograms.
@@ -87,6 +98,9 @@ const HICCUP: Bounds = Bounds { suspect: 0.001, invalid: 0.05 };
 /// The share of processor time stolen.
 const STOLEN: Bounds = Bounds { suspect: 0.01, invalid: 0.1 };
 
+/// The share of the median latency that is not known for lack of a common clock.
+const CLOCK: Bounds = Bounds { suspect: 0.2, invalid: 1.0 };
+
 impl Trust {
     /// `VALID`, `SUSPECT` or `INVALID`.
     #[must_use]
@@ -128,7 +142,7 @@ impl Verdict {
         let findings = [busy(evidence), missed(evidence), late(evidence), hiccups(evidence)];
         let mut reasons: Vec<_> = findings
             .into_iter()
-            .chain([own(evidence), stolen(evidence)])
+            .chain([own(evidence), stolen(evidence), clocks(evidence)])
             .filter(|(trust, _)| *trust > Trust::Valid)
             .collect();
         reasons.sort_by_key(|&(trust, _)| std::cmp::Reverse(trust));
@@ -212,6 +226,19 @@ fn stolen(evidence: &Evidence) -> (Trust, String) {
     (STOLEN.judge(share), text)
 }
 
+fn clocks(evidence: &Evidence) -> (Trust, String) {
+    let Some(ClockError { error_ns, latency_ns }) = evidence.clock else {
+        return (Trust::Valid, String::new());
+    };
+    let share = error_ns as f64 / latency_ns.max(1) as f64;
+    let text = format!(
+        "the clocks of the agents' hosts are known to {:.3} ms, {} of the median latency",
+        error_ns as f64 / 1e6,
+        percent(share)
+    );
+    (CLOCK.judge(share), text)
+}
+
 fn percent(share: f64) -> String {
     let decimals = usize::from(share < 0.1);
     format!("{:.decimals$} %", share * 100.0)
@@ -229,6 +256,10 @@ mod tests {
         Evidence { lateness: Some(Lateness { quantile: "p99", lag_ns, latency_ns }), ..calm() }
     }
 
+    fn clocks(error_ns: u64) -> Evidence {
+        Evidence { clock: Some(ClockError { error_ns, latency_ns: 1_000_000 }), ..calm() }
+    }
+
     #[test]
     fn each_finding_counts_for_itself_and_is_named() {
         let hiccups = Hiccups { count: 2, sum_ns: 80_000_000, longest_ns: 60_000_000 };
@@ -241,6 +272,9 @@ mod tests {
             (Evidence { hiccups, hiccup_share: 0.06, ..calm() }, "INVALID: generator threads"),
             (Evidence { stolen_share: Some(0.02), ..calm() }, "SUSPECT: the host took 2.0 %"),
             (Evidence { stolen_share: Some(0.2), ..calm() }, "INVALID: the host took 20 %"),
+            (clocks(190_000), "VALID"),
+            (clocks(200_000), "SUSPECT: the clocks of the agents' hosts are known to 0.200 ms"),
+            (clocks(1_000_000), "INVALID: the clocks"),
         ];
         for (evidence, expected) in cases {
             let line = Verdict::on(&evidence).line();

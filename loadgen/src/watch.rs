@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::{Engine, Progress, Schedule};
+use crate::agents::Load;
+use crate::engine::{Progress, Schedule};
 use crate::host::HostCpu;
 use crate::seconds::SECOND_NS;
 use crate::sys;
@@ -85,7 +86,7 @@ impl Watch {
 
     /// Looks on until `is_over`, and until the target has answered what it was asked. Neither the
     /// looks nor the run wait for that.
-    pub fn run(&self, engine: &Engine, schedule: &Schedule, is_over: &AtomicBool) -> Watched {
+    pub fn run(&self, engine: &Load, schedule: &Schedule, is_over: &AtomicBool) -> Watched {
         thread::scope(|scope| {
             let ask = || {
                 let page = self.metrics.as_ref()?;
@@ -104,7 +105,7 @@ impl Watch {
     /// What was seen, and what came of asking at the begin and at the end of measuring.
     fn look_on<T>(
         &self,
-        engine: &Engine,
+        engine: &Load,
         schedule: &Schedule,
         is_over: &AtomicBool,
         ask: impl Fn() -> Option<T>,
@@ -141,22 +142,22 @@ impl Watch {
         (watched, asked)
     }
 
-    fn sample(&self, engine: &Engine) -> Sample {
+    fn sample(&self, engine: &Load) -> Sample {
         Sample {
             at_ns: sys::now_ns(),
             progress: engine.progress(),
-            own_cpu_ns: sys::process_cpu_ns(),
+            own_cpu_ns: engine.cpu_ns(),
             target: self.target_pid.and_then(Usage::of),
         }
     }
 
-    fn mark(&self, engine: &Engine) -> Mark {
+    fn mark(&self, engine: &Load) -> Mark {
         Mark { sample: self.sample(engine), host: HostCpu::read(), sends: None }
     }
 }
 
 impl Sends {
-    fn ask(page: &MetricsPage, engine: &Engine) -> Option<Self> {
+    fn ask(page: &MetricsPage, engine: &Load) -> Option<Self> {
         let count = page.sends()?;
         Some(Self { count, delivered: engine.progress().delivered })
     }

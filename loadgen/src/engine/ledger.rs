@@ -130,6 +130,15 @@ impl Ledger {
         }
     }
 
+    /// Whether it can be one of a run with so many topics: one that came from elsewhere may be
+    /// anything.
+    #[must_use]
+    pub fn fits(&self, topics: usize) -> bool {
+        let is_known =
+            |(topic, account): &(u32, Account)| (*topic as usize) < topics && account.is_sound();
+        self.sent.len() == topics && self.accounts.iter().all(is_known)
+    }
+
     /// A message with this stamp came for the subscriber with account `index`.
     pub(super) fn handle_message(
         &mut self,

@@ -161,6 +161,13 @@ impl Schedule {
         (self.messages + topics - 1 - u64::from(topic)) / topics
     }
 
+    /// Whether it is made for so many topics.
+    #[must_use]
+    pub fn fits(&self, topics: u32) -> bool {
+        let is_drawn_for = |drawn: &Arc<Drawn>| drawn.fits(topics);
+        self.topics == topics && self.drawn.as_ref().is_none_or(is_drawn_for)
+    }
+
     /// When message `k` is due, in nanoseconds after the start. Exact to the nanosecond for runs
     /// of up to 100 days.
     #[must_use]

@@ -80,6 +80,43 @@ pub struct Progress {
     pub out_of_order: u64,
 }
 
+impl Progress {
+    /// Adds those of another process.
+    pub fn add(&mut self, other: &Self) {
+        // All of them, so that a new one can't be forgotten.
+        let Self {
+            ready,
+            failed,
+            closed,
+            sent,
+            expected,
+            delivered,
+            missed,
+            arrivals,
+            to_send,
+            missing,
+            duplicated,
+            out_of_order,
+        } = self;
+        for (sum, more) in [
+            (ready, other.ready),
+            (failed, other.failed),
+            (closed, other.closed),
+            (sent, other.sent),
+            (expected, other.expected),
+            (delivered, other.delivered),
+            (missed, other.missed),
+            (arrivals, other.arrivals),
+            (to_send, other.to_send),
+            (missing, other.missing),
+            (duplicated, other.duplicated),
+            (out_of_order, other.out_of_order),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn new(workers: usize) -> Self {
         Self {

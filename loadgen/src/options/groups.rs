@@ -4,6 +4,7 @@
 use clap::{ArgAction, Args};
 
 use super::{AccessFlags, not_negative, positive};
+use crate::agents::Spread;
 use crate::engine::Schedule;
 use crate::report::Outputs;
 use crate::target::Protocol;
@@ -20,13 +21,16 @@ pub struct Conduct {
     /// What it takes to be let in.
     #[command(flatten)]
     pub access: AccessFlags,
-    /// Threads that share the connections [default: one per core]
+    /// Threads that share the connections; of each agent, with --agents [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,
     /// Ask the kernel when it received each delivery, to tell the network's part of the latency
     /// from the load generator's own. Costs a little for every packet of this machine.
     #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
     pub kernel_timestamps: bool,
+    /// Over which processes and hosts the connections are spread.
+    #[command(flatten)]
+    pub spread: Spread,
     /// What becomes of the result.
     #[command(flatten)]
     pub outputs: Outputs,

@@ -5,6 +5,7 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::{Absent, QUANTILES, Report, Row, newest, quantile_ns, rows, storm, verdict};
+use crate::agents::AgentSeen;
 use crate::engine::Tally;
 use crate::watch::Watched;
 
@@ -33,7 +34,7 @@ pub fn to_json(report: &Report) -> Value {
             "warmup_messages": schedule.warmup_messages(),
             "publishing_s": seconds(schedule.duration_ns()),
             "payload_bytes": plan.payload_bytes,
-            "threads": plan.threads,
+            "threads": plan.part.workers,
         },
         "connections": {
             "asked": plan.connections(),
@@ -82,6 +83,7 @@ pub fn to_json(report: &Report) -> Value {
             "rss_bytes_per_connection": report.own_rss_bytes_per_connection,
             "cores": report.watched.own_cores(),
             "stolen_share": report.watched.stolen_share(),
+            "agents": report.agents.iter().map(agent).collect::<Value>(),
             "hiccups": {
                 "count": report.hiccups.count,
                 "sum_us": report.hiccups.sum_ns as f64 / 1e3,
@@ -143,6 +145,24 @@ fn latency_parts(report: &Report) -> Value {
     json!({
         "not_available": report.parts.absent().map(Absent::why),
         "undecided": report.parts.undecided(),
+    })
+}
+
+/// One of several processes.
+fn agent(agent: &AgentSeen) -> Value {
+    let micros = |nanos: u64| nanos as f64 / 1e3;
+    json!({
+        "name": agent.name,
+        "pid": agent.pid,
+        "threads": agent.threads,
+        "connections": agent.connections,
+        "busiest_thread_share": agent.busiest_share,
+        "stolen_share": agent.stolen_share,
+        "clock": agent.clock.map(|clock| json!({
+            "uncertainty_us": micros(clock.uncertainty_ns),
+            "drift_us": micros(clock.drift_ns),
+            "error_us": micros(clock.error_ns),
+        })),
     })
 }
 

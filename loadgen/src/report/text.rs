@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 
 use super::{INVALID, MISSED, Outcome, Parts, QUANTILES, Report, newest, quantile_ns, storm};
+use crate::agents::AgentSeen;
 use crate::engine::Tally;
 use crate::threshold::Checked;
 use crate::verdict::Verdict;
@@ -29,12 +30,16 @@ pub fn summary(report: &Report) -> String {
         &mut out,
         "generator",
         &format!(
-            "{}, busiest {:.0} %{}",
-            count(plan.threads as u64, "thread", "threads"),
+            "{}{}, busiest {:.0} %{}",
+            processes(report),
+            count(plan.part.workers as u64, "thread", "threads"),
             report.busiest_share * 100.0,
             own_memory(report)
         ),
     );
+    for agent in &report.agents {
+        line(&mut out, "", &one_of(agent));
+    }
     if plan.churn.is_some() {
         line(&mut out, "churn", &churn(report));
     }
@@ -144,6 +149,26 @@ fn slow(out: &mut String, report: &Report) {
     tally(out, "slow closed", &readers.closes);
 }
 
+fn processes(report: &Report) -> String {
+    match report.agents.len() {
+        0 => String::new(),
+        agents => format!("{}, ", count(agents as u64, "process", "processes")),
+    }
+}
+
+fn one_of(agent: &AgentSeen) -> String {
+    let clock = agent.clock.map_or_else(String::new, |clock| {
+        format!(", clock ± {}, drifted {}", time(clock.uncertainty_ns), time(clock.drift_ns))
+    });
+    format!(
+        "{}: {}, {}, busiest {:.0} %{clock}",
+        agent.name,
+        count(agent.connections, "connection", "connections"),
+        count(agent.threads as u64, "thread", "threads"),
+        agent.busiest_share * 100.0
+    )
+}
+
 fn own_memory(report: &Report) -> String {
     let bytes = report.own_rss_bytes_per_connection;
     bytes.map_or_else(String::new, |bytes| format!(", {} bytes per connection", grouped(bytes)))
@@ -157,7 +182,7 @@ pub fn complaints(report: &Report) -> Vec<String> {
             let checks = report.checks();
             checks.iter().filter(|check| !check.is_met).map(demand).collect()
         }
-        INVALID => report.judgement().iter().map(Verdict::line).collect(),
+        INVALID if report.fault.is_none() => report.judgement().iter().map(Verdict::line).collect(),
         _ => Vec::new(),
     }
 }
@@ -217,6 +242,10 @@ pub fn verdict(report: &Report) -> String {
         }
         Outcome::Broken => format!("BROKEN: {share}, {faults}{}", further_faults(report)),
         Outcome::Interrupted => format!("INTERRUPTED: {share}, {faults}"),
+        Outcome::AgentLost => {
+            let fault = report.fault.as_deref().unwrap_or("an agent was lost");
+            format!("FAILED: {fault}; of what the others saw, {share}, {faults}")
+        }
     }
 }
 

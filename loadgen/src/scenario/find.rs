@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 
-use super::run::{Scenario, forbidden, unfit};
+use super::run::{Scenario, unfit};
 use super::{Console, UNREACHABLE, USAGE, churn, echo, fanout, notify, refuse, slow, ticker};
 use crate::engine::Plan;
 use crate::options::{
@@ -87,7 +87,7 @@ fn look(
     if let Some(why) = unfit(&first) {
         return Ok(refuse(&why));
     }
-    if let Some(why) = forbidden(&first, sys::raise_open_files()) {
+    if let Some(why) = scenario.forbidden(&first) {
         console.verdict(&why);
         return Ok(UNREACHABLE);
     }
@@ -149,7 +149,16 @@ impl Finder<'_> {
         is_second: bool,
         plan: Plan,
     ) -> anyhow::Result<Result<Judgement, Stop>> {
-        let mut report = self.scenario.measure(plan, Console { is_quiet: true })?;
+        let mut report = match self.scenario.measure(plan, Console { is_quiet: true })? {
+            Ok(report) => report,
+            Err(why) => {
+                self.console.complain(&why);
+                return Ok(Err(Stop::Unreachable));
+            }
+        };
+        if let Some(why) = &report.fault {
+            self.console.complain(why);
+        }
         report.thresholds = self.demands().cloned().collect();
         Ok(Step::new(rate, is_second, &report).map(|step| {
             self.console.summary(&step.line());

@@ -6,7 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::Console;
-use crate::engine::{Engine, Phase, Plan, Progress};
+use crate::agents::Load;
+use crate::engine::{Phase, Plan, Progress};
 use crate::report::{Course, grouped};
 use crate::sys;
 
@@ -21,9 +22,6 @@ const HOPELESS: u64 = 64;
 /// The rest between the last answer to a subscribe and the first message.
 const SETTLE_NS: u64 = SECOND_NS / 2;
 
-/// Notice given to the workers of when message 0 is due.
-const NOTICE_NS: u64 = SECOND_NS / 20;
-
 /// How long after the end of the schedule late messages may still be sent.
 const OVERRUN_NS: u64 = 2 * SECOND_NS;
 
@@ -33,7 +31,7 @@ const LINGER_NS: u64 = 3 * SECOND_NS / 10;
 /// Drives the engine up to the end of draining; closing is left to its `finish`. While messages
 /// are missing, draining ends when nothing new has come for `drain_ns`.
 pub(super) fn drive(
-    engine: &Engine,
+    engine: &Load,
     plan: &Plan,
     interrupted: &AtomicBool,
     drain_ns: u64,
@@ -56,7 +54,7 @@ pub(super) fn drive(
 }
 
 struct Drive<'a> {
-    engine: &'a Engine,
+    engine: &'a Load,
     plan: &'a Plan,
     interrupted: &'a AtomicBool,
     drain_ns: u64,
@@ -99,7 +97,7 @@ impl Drive<'_> {
     /// Returns when message 0 was due.
     fn publish(&mut self) -> u64 {
         let schedule = &self.plan.schedule;
-        let start_ns = sys::now_ns() + NOTICE_NS;
+        let start_ns = sys::now_ns() + self.engine.notice_ns();
         let measured_from_ns = start_ns + schedule.measured_after_ns();
         let end_ns = start_ns + schedule.duration_ns();
         self.engine.publish(start_ns);

@@ -1,5 +1,5 @@
 //! What all scenarios have in common: from flags and a plan to a run, its report and the exit
-//! code. Checks that the machine's limits allow the plan. Called by each scenario with its plan.
+//! code. Called by each scenario with its plan.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -7,18 +7,13 @@ use std::thread;
 use anyhow::{Context as _, anyhow};
 
 use super::{Console, UNREACHABLE, USAGE, phases};
-use crate::engine::{Engine, Plan};
+use crate::agents::Load;
+use crate::engine::{Part, Plan};
 use crate::options::Conduct;
-use crate::report::{Report, complaints, grouped, summary, verdict};
+use crate::report::{Report, complaints, summary, verdict};
 use crate::sys;
 use crate::target::{Target, TargetError};
 use crate::target_process::Usage;
-
-/// Files that are no connections: standard streams, polls, timers, the result.
-const FILES_BESIDE: u64 = 32;
-
-/// Files that each thread needs: its poll and its timer, with room for one more of each.
-const FILES_PER_THREAD: u64 = 4;
 
 /// A scenario, ready to be planned.
 pub(super) struct Scenario<'a> {
@@ -59,11 +54,13 @@ impl Scenario<'_> {
             console.complain(&why);
             return Ok(USAGE);
         }
-        if let Some(why) = forbidden(&plan, sys::raise_open_files()) {
-            console.verdict(&why);
-            return Ok(UNREACHABLE);
-        }
-        let report = self.measure(plan, console)?;
+        let report = match self.measure(plan, console)? {
+            Ok(report) => report,
+            Err(why) => {
+                console.verdict(&why);
+                return Ok(UNREACHABLE);
+            }
+        };
         files.write(&report).context("cannot write the result")?;
         console.summary(&summary(&report));
         console.decided_by(&complaints(&report));
@@ -82,31 +79,51 @@ impl Scenario<'_> {
         Ok(Target { access, ..target })
     }
 
-    /// One run as planned.
-    pub(super) fn measure(&self, plan: Plan, console: Console) -> anyhow::Result<Report> {
-        let plan = Plan { kernel_timestamps: self.conduct.kernel_timestamps, ..plan };
-        let outputs = &self.conduct.outputs;
+    /// Why the limit of open files makes the plan impossible, if that is known beforehand.
+    pub(super) fn forbidden(&self, plan: &Plan) -> Option<String> {
+        let spread = &self.conduct.spread;
+        let is_known = spread.agents.is_empty();
+        is_known.then(|| spread.processes(plan, sys::raise_open_files()).err())?
+    }
+
+    /// One run as planned. Where it can't be begun, a sentence for the user says why, with `FAILED`
+    /// before it.
+    pub(super) fn measure(
+        &self,
+        mut plan: Plan,
+        console: Console,
+    ) -> anyhow::Result<Result<Report, String>> {
+        plan.kernel_timestamps = self.conduct.kernel_timestamps;
+        let Conduct { outputs, spread, threads, .. } = self.conduct;
         let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
         let memory_before = own_memory();
         let watch = outputs.watch();
-        let engine = Engine::start(plan.clone()).context("cannot start the threads")?;
+        let load = match Load::start(&plan, spread, *threads) {
+            Ok(load) => load,
+            Err(why) => return Ok(Err(why)),
+        };
         let drain_ns = (self.drain * 1e9) as u64;
         let is_over = AtomicBool::new(false);
-        let (course, watched) = thread::scope(|scope| {
-            let watching = scope.spawn(|| watch.run(&engine, &plan.schedule, &is_over));
-            let course = phases::drive(&engine, &plan, &interrupted, drain_ns, console);
+        let (mut course, watched) = thread::scope(|scope| {
+            let watching = scope.spawn(|| watch.run(&load, &plan.schedule, &is_over));
+            let course = phases::drive(&load, &plan, &interrupted, drain_ns, console);
             is_over.store(true, Ordering::Release);
             (course, watching.join())
         });
-        let grown = own_memory().zip(memory_before).map(|(now, before)| now.saturating_sub(before));
-        let ledgers = engine.finish().context("a thread failed")?;
-        let mut report = Report::new(self.name, &self.conduct.url, plan, course, ledgers);
+        let grown = own_memory().zip(memory_before).map(|(now, then)| now.saturating_sub(then));
+        plan.part = Part::whole(load.workers());
+        let harvest = load.finish().context("a thread failed")?;
+        course.is_partial = harvest.fault.is_some();
+        let mut report = Report::new(self.name, &self.conduct.url, plan, course, harvest.ledgers);
         report.watched = watched.map_err(|_| anyhow!("the watch failed"))?;
+        let grown = grown.map(|bytes| bytes + harvest.rss_grown_bytes);
         report.own_rss_bytes_per_connection =
             grown.and_then(|bytes| bytes.checked_div(report.course.ready));
+        report.agents = harvest.agents;
+        report.fault = harvest.fault;
         report.thresholds.clone_from(&outputs.threshold);
         report.allows_invalid = outputs.allow_invalid;
-        Ok(report)
+        Ok(Ok(report))
     }
 }
 
@@ -126,21 +143,6 @@ pub(super) fn unfit(plan: &Plan) -> Option<String> {
     let has_absent = plan.churn.is_some() || plan.storm.is_some();
     (!protocol.numbers_messages() && has_absent).then(|| {
         format!("{name} does not number messages: what was missed can't be told from what was lost")
-    })
-}
-
-/// Why the limit of open files makes the plan impossible, if it does.
-pub(super) fn forbidden(plan: &Plan, files: u64) -> Option<String> {
-    let beside = FILES_BESIDE + FILES_PER_THREAD * plan.threads as u64;
-    let possible = files.saturating_sub(beside);
-    (plan.connections() > possible).then(|| {
-        format!(
-            "FAILED: {} of {} connections are possible: the hard limit of open files is {}; raise \
-             it (ulimit -Hn, LimitNOFILE=) or ask for fewer",
-            grouped(possible),
-            grouped(plan.connections()),
-            grouped(files)
-        )
     })
 }
 
@@ -164,14 +166,5 @@ mod tests {
         assert_eq!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Echo) }), None);
         assert_eq!(unfit(&Plan { topics_each: 0, ..plan(Protocol::Echo) }), None);
         assert!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Pusher) }).is_some());
-    }
-
-    #[test]
-    fn a_limit_of_open_files_that_is_too_low_is_named_with_what_it_allows() {
-        let target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
-        let plan = Plan::new(target, [1000, 1, 1], Schedule::new(1.0, 0.0, 1.0, 1), 64, 2);
-        assert_eq!(forbidden(&plan, 1041), None);
-        let why = forbidden(&plan, 1040).unwrap();
-        assert!(why.starts_with("FAILED: 1,000 of 1,001 connections are possible"), "{why}");
     }
 }

@@ -88,6 +88,11 @@ impl Drawn {
         drawn
     }
 
+    pub(super) fn fits(&self, topics: u32) -> bool {
+        let is_known = |message: &Message| message.topic < topics;
+        self.by_topic.len() == topics as usize && self.messages.iter().all(is_known)
+    }
+
     pub(super) fn messages_of(&self, topic: u32) -> u64 {
         u64::from(self.by_topic[topic as usize])
     }

@@ -33,7 +33,7 @@ pub(super) struct Step {
 pub(super) enum Stop {
     /// The user wants it.
     Interrupted,
-    /// Too few connections were made.
+    /// Too few connections were made, or an agent was lost.
     Unreachable,
     /// So few deliveries that this demand can't be held against them.
     TooFew(String),
@@ -52,7 +52,7 @@ impl Step {
     pub(super) fn new(rate: f64, is_second: bool, report: &Report) -> Result<Self, Stop> {
         match report.outcome() {
             Outcome::Interrupted => return Err(Stop::Interrupted),
-            Outcome::TooFewConnections => return Err(Stop::Unreachable),
+            Outcome::TooFewConnections | Outcome::AgentLost => return Err(Stop::Unreachable),
             Outcome::Delivered | Outcome::Broken => {}
         }
         let planned = report.planned_rate();
