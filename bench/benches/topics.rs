@@ -5,6 +5,8 @@
 use std::hint::black_box;
 
 use bench::inputs::{TOPIC, is_measured};
+use broker::config::Config;
+use broker::config::rules::Rules;
 use broker::hub::directory::Directory;
 use broker::hub::trie::Trie;
 use broker_proto::topic::{Filter, Topic};
@@ -87,7 +89,7 @@ fn directory(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("directory");
     group.throughput(Throughput::Elements(1));
     for &count in counts() {
-        let directory = Directory::new(u64::from(count), 0);
+        let directory = Directory::new(u64::from(count), 0, Rules::new(&Config::default()));
         let name = |at| format!("user/{at}/notices");
         for at in 0..count {
             let text = name(at);

@@ -13,7 +13,7 @@ use broker_proto::json::Parser;
 
 const PUBLISHER: u32 = 0;
 const MAILBOX_BYTES_MAX: u64 = 64 << 20;
-const TOPICS_MAX: u64 = 1_000_000;
+const TOPICS_MAX: u32 = 1_000_000;
 
 /// One publisher and its subscribers, all of one worker.
 pub struct Audience {
@@ -39,8 +39,13 @@ impl Audience {
     /// So many subscribers, each to every one of `filters`.
     #[must_use]
     pub fn new(subscribers: u32, filters: &[&str]) -> Self {
-        let config = Arc::new(Config { commands_per_second_max: 0, ..Config::default() });
-        let shared = Arc::new(Shared::new(1, MAILBOX_BYTES_MAX, TOPICS_MAX, 0));
+        let config = Arc::new(Config {
+            commands_per_second_max: 0,
+            mailbox_bytes_max: MAILBOX_BYTES_MAX,
+            topics_max: TOPICS_MAX,
+            ..Config::default()
+        });
+        let shared = Arc::new(Shared::new(1, &config, 0));
         let hub = Hub::new(0, shared, config, Arc::new(Metrics::new(1)));
         let (touched, list, staged) = (Vec::new(), Vec::new(), Vec::new());
         let mut audience = Self { hub, parser: Parser::new(), touched, list, staged };

@@ -15,12 +15,18 @@ use clap::{ArgAction, Parser, ValueEnum, value_parser};
 mod check;
 mod file;
 pub mod load;
+pub mod rules;
+
+use self::rules::{Overload, Presence, RuleEntry};
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
 pub const WORKERS_MAX: usize = 64;
 
 /// Longest deadline or interval that can be set: one hour.
 pub const DEADLINE_MS_MAX: u64 = 3_600_000;
+
+/// Longest time for which something of a topic can be kept: thirty days.
+pub const KEEP_MS_MAX: u64 = 30 * 24 * 3_600_000;
 
 /// Longest time, in milliseconds, from the signal to stop until the process is gone: what is left
 /// to draining and to the last closing handshakes together.
@@ -205,6 +211,53 @@ pub struct Config {
     #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 60_000)]
     #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
     pub topic_linger_ms: u64,
+
+    /// Most messages of a topic that are kept for clients that come back or ask; 0 keeps none
+    #[arg(long, help_heading = "Topics", value_name = "N", default_value_t = 100)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub history_messages: u32,
+
+    /// Time for which they are kept, in milliseconds
+    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 120_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=KEEP_MS_MAX))]
+    pub history_ms: u64,
+
+    /// Most bytes that they take per topic
+    #[arg(long, help_heading = "Topics", value_name = "BYTES", default_value_t = MIB)]
+    #[arg(value_parser = value_parser!(u64).range(0..=TIB))]
+    pub history_bytes: u64,
+
+    /// Most bytes that all topics keep together; beyond, topics keep their last message at most
+    #[arg(long, help_heading = "Topics", value_name = "BYTES", default_value_t = 256 * MIB)]
+    #[arg(value_parser = value_parser!(u64).range(0..=TIB))]
+    pub history_total_bytes_max: u64,
+
+    /// Time for which the last message of a topic is kept for subscribers that ask for it with
+    /// `last`, in milliseconds; 0 does not keep it
+    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 86_400_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=KEEP_MS_MAX))]
+    pub last_ms: u64,
+
+    /// What becomes of the messages of a client that reads too slowly: conflate sends the newest
+    /// of each topic, drop_oldest drops the oldest, both with notices; close closes with 4408
+    #[arg(long, help_heading = "Topics", value_name = "POLICY", hide_possible_values = true)]
+    #[arg(value_enum, default_value_t = Overload::Conflate)]
+    pub overload: Overload,
+
+    /// Who may know who is subscribed to a topic: none, or members, which tells every client
+    #[arg(long, help_heading = "Topics", value_name = "WHO", hide_possible_values = true)]
+    #[arg(value_enum, default_value_t = Presence::None)]
+    pub presence: Presence,
+
+    /// Time for which messages may wait to be sent together, in milliseconds: saves processor
+    /// time where nobody would see the difference
+    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=1_000))]
+    pub flush_ms: u32,
+
+    /// Rules for some topics, as tables `[[topic]]` in the file
+    #[arg(skip)]
+    pub topic: Vec<RuleEntry>,
 
     /// Time to send clients away when stopping, in milliseconds; at most 25 s, and with
     /// close-timeout-ms at most 30 s

@@ -11,39 +11,59 @@
 //! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
 //! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
+//! | [`history`], [`special`], [`cohort`] | what is kept of a topic, and those who do not simply get everything |
+//! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
+//! | [`slow`], [`newest`] | sessions that do not keep up |
+//! | [`presence`] | who is there |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
 use broker_proto::ws::{CloseCode, Opcode};
+use slab::Slab;
 
 use crate::config::Config;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
 
 pub mod backlog;
+mod catching;
+pub mod cohort;
 mod commands;
+mod delivery;
 pub mod directory;
+pub mod history;
 pub mod interest;
+mod ladder;
 pub mod lists;
 pub mod mailbox;
+mod members;
 pub mod message;
+pub mod newest;
+pub mod object;
 pub mod outbox;
+pub mod presence;
 pub mod protocol;
 pub mod session;
 pub mod shared;
+pub mod slow;
+pub mod special;
+mod subscribing;
 pub mod topic;
 pub mod trie;
+pub mod wanted;
 pub mod workers;
 
-use self::lists::{Lists, Watched};
+use self::cohort::Cohort;
+use self::lists::Lists;
 use self::mailbox::Mail;
-use self::message::Message;
 use self::outbox::{NodeId, Outbox};
 use self::protocol::Protocol;
 use self::session::Session;
 pub use self::shared::Shared;
+use self::special::Special;
 use self::topic::Topic;
 use self::workers::{WorkerSet, members};
 
@@ -77,6 +97,27 @@ pub struct Hub {
     full: WorkerSet,
     publisher_paused: bool,
     answer: Vec<u8>,
+    /// The time of this turn, in ms of the broker's clock.
+    now_ms: u64,
+    /// Subscriptions that do not simply get everything.
+    specials: Slab<Special>,
+    cohorts: Slab<Cohort>,
+    /// When which cohort has something due.
+    timers: BinaryHeap<Reverse<(u64, u32)>>,
+    /// Special subscriptions that are catching up, in turn.
+    catching: VecDeque<u32>,
+    /// The lists that match the topic at hand.
+    keys: Vec<u32>,
+    /// Slow sessions that the message at hand is for, with the list it came by.
+    held: Vec<(u32, u32)>,
+    /// Slow sessions whose sockets have taken all.
+    drained: Vec<u32>,
+    /// Sessions that are looked at once a second, because they do not keep up.
+    slow_sessions: Vec<u32>,
+    /// Sessions that can't be served any more.
+    hopeless: Vec<u32>,
+    /// Topics with many members, of whom some came or went in this second.
+    changed: Vec<Arc<Topic>>,
 }
 
 /// Why a session must end, with what its peer is told.
@@ -124,6 +165,17 @@ impl Hub {
             full: 0,
             publisher_paused: false,
             answer: Vec::new(),
+            now_ms: 0,
+            specials: Slab::new(),
+            cohorts: Slab::new(),
+            timers: BinaryHeap::new(),
+            catching: VecDeque::new(),
+            keys: Vec::new(),
+            held: Vec::new(),
+            drained: Vec::new(),
+            slow_sessions: Vec::new(),
+            hopeless: Vec::new(),
+            changed: Vec::new(),
         }
     }
 
@@ -198,6 +250,23 @@ impl Hub {
         (pending != root).then_some((pending, session.protocol))
     }
 
+    /// Begins a turn: sends what is due by now, and a page to each of those who are catching up.
+    pub fn handle_time(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.flush_drained();
+        self.deliver_due();
+        self.catch_up();
+    }
+
+    /// When [`handle_time`](Self::handle_time) has something to do, if nothing else comes first:
+    /// now, at that time, or not at all.
+    pub fn next_due_ms(&self) -> Option<u64> {
+        if !self.drained.is_empty() || !self.hopeless.is_empty() || self.has_catching() {
+            return Some(0);
+        }
+        self.timers.peek().map(|Reverse((at_ms, _))| *at_ms)
+    }
+
     /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes.
     pub fn handle_mail(&mut self) -> MailStep {
         if self.mail.is_empty() {
@@ -207,7 +276,8 @@ impl Hub {
         while let Some(mail) = self.mail.pop_front() {
             self.handled += 1;
             match mail {
-                Mail::Message(message) => deliveries += self.deliver(message),
+                Mail::Message(message) => deliveries += self.deliver(&message),
+                Mail::Presence(change) => self.deliver_presence(&change),
                 Mail::Drain => return MailStep::Drain,
             }
             if self.outbox.bytes() >= TURN_BYTES_MAX || deliveries >= TURN_DELIVERIES_MAX {
@@ -226,9 +296,13 @@ impl Hub {
     /// Delivers all mail that waits, however much it is.
     fn deliver_waiting(&mut self) {
         self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
-        while let Some(Mail::Message(message)) = self.mail.pop_front_if(|mail| !mail.is_drain()) {
+        while let Some(mail) = self.mail.pop_front_if(|mail| !mail.is_drain()) {
             self.handled += 1;
-            self.deliver(message);
+            match mail {
+                Mail::Message(message) => drop(self.deliver(&message)),
+                Mail::Presence(change) => self.deliver_presence(&change),
+                Mail::Drain => {}
+            }
         }
     }
 
@@ -264,6 +338,9 @@ impl Hub {
 
     /// Once a second: forgets topics that nobody uses any more, as many as do not hold up the rest.
     pub fn handle_tick(&mut self, now_ms: u64) {
+        self.now_ms = self.now_ms.max(now_ms);
+        self.climb();
+        self.tell_gathered();
         let linger_ms = self.config.topic_linger_ms;
         for _ in 0..TICK_TOPICS_MAX {
             let due = self.lingering.pop_front_if(|(_, due_ms)| *due_ms <= now_ms);
@@ -273,47 +350,6 @@ impl Hub {
             }
         }
         self.lingering.shrink_to(self.lingering.len() * 2);
-    }
-
-    /// Appends a message to the pending frames of its subscribers; returns how many they are.
-    fn deliver(&mut self, message: Arc<Message>) -> usize {
-        let topic = message.topic().clone();
-        let seq = message.seq();
-        let frame = self.outbox.add_shared(message);
-        let mut count = 0;
-        if let Some(list) = self.lists.of_topic(topic.id())
-            && let Watched::Topic { seq: last, .. } = &mut list.watched
-            && seq > *last
-        {
-            // A message from before the first subscription here is for wildcard filters only.
-            debug_assert_eq!(seq, *last + 1, "a worker sees every message of a topic, in order");
-            *last = seq;
-            for subscriber in &list.subscribers {
-                if let Some(session) = &mut self.sessions[subscriber.slot as usize] {
-                    session.pending = self.outbox.append(subscriber.slot, session.pending, frame);
-                    session.sent += 1;
-                }
-            }
-            count = list.subscribers.len();
-        }
-        for list in self.lists.matching(&topic) {
-            if matches!(list.watched, Watched::Filter { from, .. } if self.handled <= from) {
-                continue;
-            }
-            for subscriber in &list.subscribers {
-                if let Some(session) = &mut self.sessions[subscriber.slot as usize]
-                    && !self.outbox.ends_with(session.pending, frame)
-                {
-                    session.pending = self.outbox.append(subscriber.slot, session.pending, frame);
-                    session.sent += 1;
-                    count += 1;
-                }
-            }
-        }
-        self.counters().mail.add(1);
-        self.counters().deliveries.add(count as u64);
-        self.counters().messages_out.add(count as u64);
-        count
     }
 
     fn counters(&self) -> &WorkerMetrics {

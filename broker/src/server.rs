@@ -74,9 +74,7 @@ impl Server {
         let (control, sender, signals) =
             control::start(config.clone(), metrics.clone(), lifecycle.clone())?;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let topics_max = config.topics_max.into();
-        let shared = Shared::new(count, config.mailbox_bytes_max, topics_max, unix_s);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(count, &config, unix_s));
         let admission = Arc::new(Admission::new(&config, connections_max(&config)));
         let origins = Arc::new(origins);
 

@@ -100,6 +100,8 @@ pub struct Worker {
     run_queue: VecDeque<(usize, u32)>,
     /// Connections that are not read because a mailbox they publish into is full.
     paused: Vec<(usize, u32)>,
+    /// Connections of which so much waits that they step down the ladder.
+    stepping: Vec<usize>,
     drain_until: Option<u64>,
     log_budget: Budget,
 }
@@ -159,6 +161,7 @@ impl Worker {
             touched: Vec::new(),
             run_queue: VecDeque::new(),
             paused: Vec::new(),
+            stepping: Vec::new(),
             drain_until: None,
             log_budget: Budget::default(),
         })
@@ -186,6 +189,8 @@ impl Worker {
     fn turn(&mut self, events: &Events) {
         self.read_clock();
         self.core.counters().turns.add(1);
+        self.step_down();
+        self.core.hub.handle_time(self.core.now_ms);
         // Whoever is put there from here on waits for the next turn: in each, one read for each.
         let waiting = self.run_queue.len();
         for event in events {
@@ -280,13 +285,18 @@ impl Worker {
 
     /// How long the next poll may sleep.
     fn timeout(&mut self) -> Duration {
-        let has_work = !self.run_queue.is_empty() || matches!(self.accepting, Accepting::NextTurn);
+        let has_work = !self.run_queue.is_empty()
+            || !self.stepping.is_empty()
+            || matches!(self.accepting, Accepting::NextTurn);
         if has_work || !self.core.hub.park() {
             return Duration::ZERO;
         }
         self.read_clock();
         let mut until = self.next_sweep_ms;
         if let Accepting::PausedUntil(at_ms) = self.accepting {
+            until = until.min(at_ms);
+        }
+        if let Some(at_ms) = self.core.hub.next_due_ms() {
             until = until.min(at_ms);
         }
         Duration::from_millis(until.saturating_sub(self.core.now_ms))

@@ -140,6 +140,8 @@ fn a_nearly_full_backlog_is_sent_whole_before_the_close() {
         "10000",
         "--write-timeout-ms",
         "60000",
+        "--overload",
+        "close",
     ]);
     let mut slow = subscriber(broker.address(), "t");
     let mut publisher = connect(broker.address());

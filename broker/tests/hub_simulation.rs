@@ -69,9 +69,15 @@ fn every_client_sees_every_topic_contiguous_and_in_one_order() {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let config = Arc::new(Config { topic_linger_ms: 50, ..Config::default() });
-        let config = Arc::new(Config { commands_per_second_max: 0, ..(*config).clone() });
-        let shared = Arc::new(Shared::new(WORKERS, 4_000, 1_000, 0));
+        let config = Arc::new(Config {
+            topic_linger_ms: 50,
+            commands_per_second_max: 0,
+            mailbox_bytes_max: 4_000,
+            history_ms: 30,
+            last_ms: 40,
+            ..Config::default()
+        });
+        let shared = Arc::new(Shared::new(WORKERS, &config, 0));
         let metrics = Arc::new(Metrics::new(WORKERS));
         let hub = |at| Hub::new(at, shared.clone(), config.clone(), metrics.clone());
         Self {

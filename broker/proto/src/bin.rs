@@ -16,7 +16,7 @@ mod reader;
 mod varint;
 
 pub use decode::{ServerMessage, decode_server};
-pub use encode::{encode_answer, encode_gap, encode_message, message_bytes};
+pub use encode::{encode_answer, encode_gap, encode_message, encode_notice, message_bytes};
 pub use encode_command::encode_command;
 pub use error::DecodeError;
 pub use parse::parse;
@@ -35,6 +35,8 @@ const MESSAGE: u8 = 1;
 const OK: u8 = 2;
 const ERROR: u8 = 3;
 const GAP: u8 = 4;
+const MODE: u8 = 5;
+const PRESENCE: u8 = 6;
 
 /// Flags in the answer to a subscribe.
 const HAS_POSITION: u8 = 0x01;

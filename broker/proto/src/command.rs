@@ -7,14 +7,16 @@
 
 mod answer;
 mod error;
+mod notice;
 mod options;
 mod position;
 
 use crate::topic::{Filter, Topic};
 
-pub use answer::{Answer, GapReason, Level, Stats};
+pub use answer::{Answer, GapReason, Level, Member, Past, Stats};
 pub(crate) use error::quoted;
 pub use error::{CommandError, ErrorCode};
+pub use notice::{ModeReason, Notice, Serving};
 pub use options::{Deadband, Delta, FIELDS_MAX, Since, SubscribeOptions};
 pub use position::{Epoch, EpochError, Position};
 

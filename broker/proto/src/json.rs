@@ -15,7 +15,7 @@ mod options;
 mod parse;
 mod tape;
 
-pub use encode::{encode_answer, encode_gap, encode_message, message_bytes};
+pub use encode::{encode_answer, encode_gap, encode_message, encode_notice, message_bytes};
 pub use encode_command::encode_command;
 pub use parse::Parser;
 

@@ -185,10 +185,15 @@ proptest! {
             last: flags[2],
             since: flags[3].then_some(since),
             latest: flags[4],
+            all: !flags[4] && flags[3],
             max_rate: flags[5].then_some(amount),
             key: flags[6].then_some(&pointer),
             fields: if flags[7] { vec!["price", &name] } else { vec![] },
-            deadband: flags[6].then_some(Deadband { field: &name, delta }),
+            deadband: flags[6].then_some(Deadband {
+                field: &name,
+                delta,
+                max_silence_ms: flags[7].then_some(750),
+            }),
             presence: flags[5],
         };
         let commands = [

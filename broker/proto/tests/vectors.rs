@@ -2,7 +2,7 @@
 //! of the names used here is read and held against both codecs.
 
 use broker_proto::bin::{self, ServerMessage};
-use broker_proto::command::{Answer, Command, CommandError, Id, Request};
+use broker_proto::command::{Answer, Command, CommandError, Id, Notice, Request};
 use broker_proto::json::{self, Parser};
 use broker_proto::topic::{Filter, Topic};
 
@@ -135,14 +135,31 @@ fn a_brokers_vectors_mean_the_same_in_both_encodings() {
 
 fn encode_both(message: &ServerMessage<'_>, json_out: &mut Vec<u8>, bin_out: &mut Vec<u8>) {
     let topic = |name| Topic::new(name).expect("a topic of the page");
+    let mut answer = |id, answer: &Answer<'_>| {
+        json::encode_answer(json_out, Some(Id::Number(id)), answer);
+        bin::encode_answer(bin_out, Some(Id::Number(id)), answer);
+    };
     match *message {
+        ServerMessage::History { id, topic, epoch, seq, ref messages } => {
+            answer(id, &Answer::History { topic, epoch, seq, messages });
+        }
+        ServerMessage::Members { id, topic, count, ref members } => {
+            answer(id, &Answer::Presence { topic, count, members });
+        }
+        ServerMessage::Ok { id, answer: ref ok } => answer(id, ok),
+        ServerMessage::Mode { filter, now, reason } => {
+            let notice = Notice::Mode { filter, now, reason };
+            json::encode_notice(json_out, &notice);
+            bin::encode_notice(bin_out, &notice);
+        }
+        ServerMessage::Presence { topic, ref joined, ref left, count } => {
+            let notice = Notice::Presence { topic, joined, left, count };
+            json::encode_notice(json_out, &notice);
+            bin::encode_notice(bin_out, &notice);
+        }
         ServerMessage::Message { topic: name, seq, payload } => {
             json::encode_message(json_out, topic(name), seq, payload);
             bin::encode_message(bin_out, topic(name), seq, payload);
-        }
-        ServerMessage::Ok { id, answer } => {
-            json::encode_answer(json_out, Some(Id::Number(id)), &answer);
-            bin::encode_answer(bin_out, Some(Id::Number(id)), &answer);
         }
         ServerMessage::Error { id, code, message } => {
             let error = CommandError::new(code, message.to_owned());

@@ -10,20 +10,47 @@ use clap::error::{ContextKind, ContextValue};
 use toml::{Table, Value};
 
 use super::load::{Found, Kind, LoadError, Origin};
+use super::rules::RuleEntry;
 
-/// Reads the file. The values come back as text, in the order of their keys.
+/// The key of the rules for topics.
+const RULES: &str = "topic";
+
+/// Reads the file. The values come back as text, in the order of their keys, and apart from them
+/// the rules for topics.
 pub(super) fn read(
     path: &Path,
     kinds: &[(String, Kind)],
     command: &Command,
-) -> Result<Vec<Found>, LoadError> {
+) -> Result<(Vec<Found>, Vec<RuleEntry>), LoadError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| LoadError::File { path: path.into(), reason: error.to_string() })?;
-    let table: Table = text.parse().map_err(|error| LoadError::File {
+    let mut table: Table = text.parse().map_err(|error| LoadError::File {
         path: path.into(),
         reason: place_and_fault(&text, &error),
     })?;
-    table.into_iter().map(|(key, value)| entry(path, kinds, command, key, &value)).collect()
+    let rules = table.remove(RULES).map_or(Ok(Vec::new()), |value| read_rules(path, value))?;
+    let entries = table.into_iter().map(|(key, value)| entry(path, kinds, command, key, &value));
+    Ok((entries.collect::<Result<_, _>>()?, rules))
+}
+
+/// The tables `[[topic]]`.
+fn read_rules(path: &Path, value: Value) -> Result<Vec<RuleEntry>, LoadError> {
+    let wrong = |place: usize, reason: String| LoadError::Value {
+        setting: format!("{}: [[topic]] number {place}", path.display()),
+        reason,
+    };
+    let Value::Array(tables) = value else {
+        return Err(wrong(1, "must be a table, written [[topic]]".to_owned()));
+    };
+    let mut rules = Vec::new();
+    for (place, table) in (1..).zip(tables) {
+        let rule: RuleEntry = table
+            .try_into()
+            .map_err(|error: toml::de::Error| wrong(place, error.message().replace('\n', ", ")))?;
+        rule.check().map_err(|reason| wrong(place, reason))?;
+        rules.push(rule);
+    }
+    Ok(rules)
 }
 
 fn entry(

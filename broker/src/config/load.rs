@@ -60,6 +60,10 @@ impl fmt::Display for Resolved {
             let origin = self.origins.get(key).unwrap_or(&Origin::Default);
             writeln!(f, "{line:<56}  # {origin}")?;
         }
+        for rule in &self.config.topic {
+            let text = toml::to_string(rule).map_err(|_| fmt::Error)?;
+            write!(f, "\n[[topic]]\n{text}")?;
+        }
         Ok(())
     }
 }
@@ -245,8 +249,11 @@ fn resolve(
         .get_one::<PathBuf>("config")
         .map(PathBuf::as_path)
         .or_else(|| named_there.and_then(|found| found.values.first()).map(Path::new));
+    let mut rules = Vec::new();
     if let Some(path) = path {
-        for value in file::read(path, &kinds, &command)? {
+        let (values, topic) = file::read(path, &kinds, &command)?;
+        rules = topic;
+        for value in values {
             let value = value.checked(&command)?;
             found.insert(value.key.clone(), value);
         }
@@ -261,7 +268,7 @@ fn resolve(
     let program = args.next().unwrap_or_else(|| "broker".into());
     let all = std::iter::once(program).chain(found.values().flat_map(Found::flags)).chain(args);
     let matches = command.try_get_matches_from(all)?;
-    let config = Config::from_arg_matches(&matches)?;
+    let config = Config { topic: rules, ..Config::from_arg_matches(&matches)? };
 
     let mut origins: BTreeMap<_, _> =
         found.into_iter().map(|(key, found)| (key, found.origin)).collect();

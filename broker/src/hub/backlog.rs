@@ -136,6 +136,29 @@ impl Backlog {
         self.check();
     }
 
+    /// Takes out the messages that `may_go`, in order, but never a frame that is partly out.
+    pub fn take_messages(&mut self, may_go: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+        let (mut taken, mut at) = (Vec::new(), 0);
+        let (offset, protocol) = (self.offset, self.protocol);
+        let mut bytes = 0;
+        self.frames.retain(|frame| {
+            at += 1;
+            match frame {
+                Waiting::Shared(message) if (at > 1 || offset == 0) && may_go(message) => {
+                    bytes += frame.bytes(protocol).len() as u64;
+                    taken.push(message.clone());
+                    false
+                }
+                _ => true,
+            }
+        });
+        self.bytes -= bytes;
+        self.messages -= taken.len() as u32;
+        self.frames.shrink_to_fit();
+        self.check();
+        taken
+    }
+
     /// Drops everything behind the first message, because the connection is too slow. What is
     /// left is sent before the close frame, so its topic and seq are the last that arrive.
     pub fn cut(&mut self) -> Option<Arc<Message>> {

@@ -3,20 +3,29 @@
 use std::sync::Arc;
 
 use broker_proto::command::{
-    Answer, Command, CommandError, Epoch, ErrorCode, Id, Level, Payload, Request, Stats,
-    SubscribeOptions,
+    Answer, Command, CommandError, Epoch, ErrorCode, Id, Level, Past, Payload, Request, Stats,
 };
-use broker_proto::topic::{Filter, Topic as TopicName};
+use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::CloseCode;
 use broker_proto::{bin, json};
 
 use super::directory::DirectoryFull;
-use super::lists::{Subscriber, Watched};
+use super::message::Message;
 use super::protocol::Protocol;
-use super::session::Subscription;
+use super::session::{Account, Seat};
+use super::shared::PublishError;
+use super::slow::Slow;
+use super::special::Stage;
+use super::subscribing::Subscribed;
 use super::topic::Topic;
 use super::{Disconnect, Hub};
 use crate::metrics::CloseReason;
+
+/// Messages that `history` answers with if no limit is given, and at most.
+const HISTORY_LIMIT: u32 = 100;
+const HISTORY_LIMIT_MAX: u32 = 1_000;
+/// Bytes of memory of the messages that it answers with at most.
+const HISTORY_BYTES_MAX: usize = 512 * 1024;
 
 /// Topics at and below this name are the broker's own.
 const SYSTEM_TOPIC: &str = "$SYS";
@@ -45,32 +54,105 @@ impl Hub {
             }
         };
         self.spend(slot, now_ms)?;
-        let answered =
-            match command {
-                Command::Publish { .. } => return Ok(()),
-                Command::Subscribe { filter, options } => {
-                    self.subscribe(slot, *filter, options, now_ms).map(|position| {
-                        Answer::Subscribed { filter: filter.as_str(), position, recovered: None }
-                    })
-                }
-                Command::Unsubscribe { filter } => {
-                    self.unsubscribe(slot, *filter);
-                    Ok(Answer::Unsubscribed { filter: filter.as_str() })
-                }
-                Command::Connect { .. } => Ok(self.connected(slot)),
-                Command::Ping => Ok(Answer::Pong),
-                Command::Stats => Ok(Answer::Stats(self.stats(slot))),
-                Command::Pause { .. }
-                | Command::Resume { .. }
-                | Command::History { .. }
-                | Command::Presence { .. } => Err(CommandError::unavailable(command.op().name())),
-            };
-        match answered {
-            Ok(answer) if request.id.is_some() => self.answer(slot, request.id, &answer),
-            Ok(_) => {}
-            Err(error) => self.answer(slot, request.id, &Answer::Error(&error)),
+        self.now_ms = self.now_ms.max(now_ms);
+        if let Err(error) = self.carry_out(slot, request.id, command, now_ms) {
+            self.answer(slot, request.id, &Answer::Error(&error));
         }
         Ok(())
+    }
+
+    /// Does what any command but a publish asks for, and answers if it is done.
+    fn carry_out(
+        &mut self,
+        slot: u32,
+        id: Option<Id<'_>>,
+        command: &Command<'_>,
+        now_ms: u64,
+    ) -> Result<(), CommandError> {
+        match command {
+            Command::Publish { .. } => {}
+            Command::Subscribe { filter, options } => {
+                let done = self.subscribe(slot, *filter, options, now_ms)?;
+                let Subscribed { position, recovered, catching } = done;
+                let filter = filter.as_str();
+                self.answer_if_asked(slot, id, &Answer::Subscribed { filter, position, recovered });
+                self.begin_to_catch_up(catching);
+            }
+            Command::Unsubscribe { filter } => {
+                self.unsubscribe(slot, *filter);
+                let filter = filter.as_str();
+                self.answer_if_asked(slot, id, &Answer::Unsubscribed { filter });
+            }
+            Command::Pause { filter } => {
+                self.pause(slot, *filter, now_ms)?;
+                self.answer_if_asked(slot, id, &Answer::Paused { filter: filter.as_str() });
+            }
+            Command::Resume { filter } => {
+                let (skipped, catching) = self.resume(slot, *filter)?;
+                let filter = filter.as_str();
+                self.answer_if_asked(slot, id, &Answer::Resumed { filter, skipped });
+                self.begin_to_catch_up(catching);
+            }
+            Command::History { topic, limit } => self.answer_history(slot, id, *topic, *limit),
+            Command::Presence { topic } => self.answer_presence(slot, id, *topic)?,
+            Command::Connect { .. } => {
+                let answer = self.connected(slot);
+                self.answer_if_asked(slot, id, &answer);
+            }
+            Command::Ping => self.answer_if_asked(slot, id, &Answer::Pong),
+            Command::Stats => {
+                let stats = self.stats(slot);
+                self.answer_if_asked(slot, id, &Answer::Stats(stats));
+            }
+        }
+        Ok(())
+    }
+
+    fn answer_if_asked(&mut self, slot: u32, id: Option<Id<'_>>, answer: &Answer<'_>) {
+        if id.is_some() {
+            self.answer(slot, id, answer);
+        }
+    }
+
+    /// The first page follows the answer at once.
+    fn begin_to_catch_up(&mut self, special: Option<u32>) {
+        if special.is_some() {
+            self.catching.rotate_right(1);
+            self.catch_up_one();
+        }
+    }
+
+    /// Answers what is kept of a topic: the newest messages, as many as are asked for and fit.
+    fn answer_history(
+        &mut self,
+        slot: u32,
+        id: Option<Id<'_>>,
+        name: TopicName<'_>,
+        limit: Option<u32>,
+    ) {
+        let limit = limit.unwrap_or(HISTORY_LIMIT).min(HISTORY_LIMIT_MAX) as usize;
+        let Some(topic) = self.shared.directory.find(name) else {
+            let (epoch, seq) = (Epoch::new(0), 0);
+            let answer = Answer::History { topic: name.as_str(), epoch, seq, messages: &[] };
+            return self.answer_if_asked(slot, id, &answer);
+        };
+        let state = topic.look();
+        let seq = state.seq;
+        let past = state.history.iter().flat_map(|h| h.past(self.now_ms, topic.rule()));
+        let mut bytes = 0;
+        let fits = |message: &Arc<Message>| {
+            bytes += message.held_bytes();
+            bytes <= HISTORY_BYTES_MAX
+        };
+        let mut kept: Vec<_> =
+            past.rev().map(|kept| kept.message.clone()).take_while(fits).collect();
+        drop(state);
+        kept.truncate(limit);
+        kept.reverse();
+        let past = kept.iter().map(|kept| Past { seq: kept.seq(), payload: kept.payload() });
+        let messages: Vec<_> = past.collect();
+        let (topic, epoch) = (name.as_str(), topic.epoch());
+        self.answer_if_asked(slot, id, &Answer::History { topic, epoch, seq, messages: &messages });
     }
 
     /// Publishes one of the broker's own numbers, on a topic below `$SYS`.
@@ -128,7 +210,7 @@ impl Hub {
         let published = self
             .shared
             .publish(topic, payload, native, self.worker, now_ms)
-            .map_err(|e| full(&e))?;
+            .map_err(|error| refused(topic, error))?;
         self.wakes |= published.wakes;
         if published.full != 0 {
             self.full |= published.full;
@@ -140,143 +222,7 @@ impl Hub {
         Ok((published.epoch, published.seq))
     }
 
-    fn subscribe(
-        &mut self,
-        slot: u32,
-        filter: Filter<'_>,
-        options: &SubscribeOptions<'_>,
-        now_ms: u64,
-    ) -> Result<Option<(Epoch, u64)>, CommandError> {
-        if let Some(option) = options.first_asked() {
-            // Refused rather than passed over: the client would wait for what never comes.
-            return Err(CommandError::unavailable(option));
-        }
-        if let Some(list) = self.find_subscription(slot, filter) {
-            return Ok(self.position(list));
-        }
-        let held = self.session(slot).map_or(0, |session| session.subscriptions.len());
-        let limit = self.config.subscriptions_max;
-        if held >= limit as usize {
-            let message = format!("this connection has {limit} subscriptions, the limit");
-            return Err(CommandError::new(ErrorCode::TooManySubscriptions, message));
-        }
-        let list = match filter.as_topic() {
-            Some(topic) => self.list_of_topic(topic, now_ms)?,
-            None => self.list_of_filter(filter),
-        };
-        self.join(slot, list);
-        Ok(self.position(list))
-    }
-
-    fn unsubscribe(&mut self, slot: u32, filter: Filter<'_>) {
-        if let Some(list) = self.find_subscription(slot, filter) {
-            // What was published before is for this subscription still: another one of the
-            // session that goes on may have begun only behind it.
-            self.deliver_waiting();
-            self.leave(slot, list);
-        }
-    }
-
-    /// The list of a topic; a new one is entered in the topic's set of workers first, so that
-    /// every message behind the seq that is answered comes to this worker.
-    fn list_of_topic(&mut self, name: TopicName<'_>, now_ms: u64) -> Result<u32, CommandError> {
-        loop {
-            let (topic, made) =
-                self.shared.directory.find_or_create(name, now_ms).map_err(|e| full(&e))?;
-            if let Some(list) = self.lists.key_of_topic(topic.id()) {
-                return Ok(list);
-            }
-            let Ok(mut state) = topic.use_at(now_ms) else { continue };
-            state.join(self.worker);
-            let seq = state.seq;
-            drop(state);
-            if made {
-                self.linger(topic.clone(), now_ms);
-            }
-            return Ok(self.lists.add_topic(topic, seq));
-        }
-    }
-
-    fn list_of_filter(&mut self, filter: Filter<'_>) -> u32 {
-        let (list, made) = self.lists.of_filter(filter);
-        if made {
-            self.shared.interest.join(filter, self.worker);
-            let pushed = self.shared.mailbox(self.worker).pushed();
-            if let Watched::Filter { from, .. } = &mut self.lists.list(list).watched {
-                *from = pushed;
-            }
-        }
-        list
-    }
-
-    fn join(&mut self, slot: u32, list: u32) {
-        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
-            return;
-        };
-        let subscribers = &mut self.lists.list(list).subscribers;
-        let place = subscribers.len() as u32;
-        subscribers.push(Subscriber { slot, place: session.subscriptions.len() as u32 });
-        if session.subscriptions.is_empty() {
-            // Most connections have one subscription; don't round up to four.
-            session.subscriptions.reserve_exact(1);
-        }
-        session.subscriptions.push(Subscription { list, place });
-        self.counters().subscriptions.add(1);
-    }
-
-    /// Takes a session out of a list that it is in.
-    pub(super) fn leave(&mut self, slot: u32, list: u32) {
-        let Some(session) = self.session(slot) else { return };
-        let Some(at) = session.subscriptions.iter().rposition(|held| held.list == list) else {
-            return;
-        };
-        let left = session.subscriptions.swap_remove(at);
-        if let Some(moved) = session.subscriptions.get(at).copied() {
-            self.lists.list(moved.list).subscribers[moved.place as usize].place = at as u32;
-        }
-        let subscribers = &mut self.lists.list(left.list).subscribers;
-        subscribers.swap_remove(left.place as usize);
-        let moved = subscribers.get(left.place as usize).copied();
-        let is_empty = subscribers.is_empty();
-        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
-            subscribers.shrink_to(subscribers.len() * 2);
-        }
-        if let Some(moved) = moved
-            && let Some(session) = self.session(moved.slot)
-        {
-            session.subscriptions[moved.place as usize].place = left.place;
-        }
-        if is_empty {
-            self.abandon(list);
-        }
-        self.counters().subscriptions.sub(1);
-    }
-
-    /// Nobody here wants a topic or filter any more.
-    fn abandon(&mut self, list: u32) {
-        match self.lists.remove(list) {
-            Watched::Topic { topic, .. } => topic.leave(self.worker),
-            Watched::Filter { filter, .. } => {
-                let filter = Filter::new(&filter).expect("was checked on subscribing");
-                self.shared.interest.leave(filter, self.worker);
-            }
-        }
-    }
-
-    fn find_subscription(&mut self, slot: u32, filter: Filter<'_>) -> Option<u32> {
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
-        let mut held = session.subscriptions.iter().map(|subscription| subscription.list);
-        held.find(|&list| self.lists.is_of(list, filter))
-    }
-
-    fn position(&mut self, list: u32) -> Option<(Epoch, u64)> {
-        match &self.lists.list(list).watched {
-            Watched::Topic { topic, seq } => Some((topic.epoch(), *seq)),
-            Watched::Filter { .. } => None,
-        }
-    }
-
-    fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
+    pub(super) fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
         self.lingering.push_back((topic, now_ms + self.config.topic_linger_ms));
     }
 
@@ -285,13 +231,41 @@ impl Hub {
     }
 
     fn stats(&mut self, slot: u32) -> Stats {
-        let Some(session) = self.session(slot) else { return Stats::default() };
+        let now_ms = self.now_ms;
+        let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
+        let mut account = session.account();
+        let mut pending = u64::from(session.waiting);
+        for subscription in &session.subscriptions {
+            let Seat::Special(key) = subscription.seat else { continue };
+            match self.specials[key as usize].stage {
+                Stage::Catching(_) => {}
+                Stage::Served { cohort, since, .. } => {
+                    let cohort = &self.cohorts[cohort as usize];
+                    account.conflated += cohort.counts().conflated - since.conflated;
+                    account.filtered += cohort.counts().filtered - since.filtered;
+                    pending += cohort.waiting();
+                }
+                Stage::Paused { matched, .. } => {
+                    account.skipped += self.lists.list(subscription.list).matched - matched;
+                }
+            }
+        }
+        let slow = session.slow.as_deref();
+        pending += slow.map_or(0, Slow::messages);
+        let sent = session.sent.saturating_sub(session.waiting.into());
+        let Account { conflated, filtered, dropped, skipped } = account;
         Stats {
             subscriptions: session.subscriptions.len() as u64,
             received: session.published,
-            sent: session.sent.saturating_sub(session.waiting.into()),
-            dropped: 0,
-            pending: session.waiting.into(),
+            matched: sent + pending + conflated + filtered + dropped + skipped,
+            sent,
+            conflated,
+            filtered,
+            dropped,
+            skipped,
+            pending,
+            pending_bytes: session.waiting_bytes + slow.map_or(0, Slow::bytes),
+            behind_ms: slow.map_or(0, |slow| now_ms - slow.since_ms),
         }
     }
 
@@ -309,7 +283,7 @@ impl Hub {
         })
     }
 
-    fn answer(&mut self, slot: u32, id: Option<Id<'_>>, answer: &Answer<'_>) {
+    pub(super) fn answer(&mut self, slot: u32, id: Option<Id<'_>>, answer: &Answer<'_>) {
         if let Answer::Error(_) = answer {
             self.counters().command_errors.add(1);
         }
@@ -330,7 +304,18 @@ fn is_system(topic: TopicName<'_>) -> bool {
     topic.levels().next() == Some(SYSTEM_TOPIC)
 }
 
-fn full(full: &DirectoryFull) -> CommandError {
+fn refused(topic: TopicName<'_>, error: PublishError) -> CommandError {
+    match error {
+        PublishError::Full(error) => full(&error),
+        PublishError::TooLarge { payload_bytes_max } => {
+            let name = topic.as_str();
+            let message = format!("{name}: payloads of at most {payload_bytes_max} bytes");
+            CommandError::new(ErrorCode::TooLarge, message)
+        }
+    }
+}
+
+pub(super) fn full(full: &DirectoryFull) -> CommandError {
     let message = format!("the broker has {} topics, the limit", full.topics_max);
     CommandError::new(ErrorCode::Unavailable, message)
 }

@@ -1,22 +1,28 @@
 //! The directory: every topic in use, by name. It is the one map all workers share; a publish
-//! looks into it once, a delivery never.
+//! looks into it once, a delivery never. Beside the map the topics stand in an order, in which
+//! whoever looks for all that match a filter goes through them a stretch at a time.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::Epoch;
 use broker_proto::topic::Topic as TopicName;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
+use slab::Slab;
 
-use super::topic::Topic;
+use super::topic::{Topic, TopicState};
+use crate::config::rules::{Rule, Rules};
 
 /// All topics in use, at most `topics_max`.
 #[derive(Debug)]
 pub struct Directory {
     topics: DashMap<ByName, (), RandomState>,
+    /// The same topics; one that is added may take the place of one that was removed.
+    order: Mutex<Slab<Arc<Topic>>>,
+    rules: Rules,
     len: AtomicU64,
     next_id: AtomicU64,
     topics_max: u64,
@@ -36,9 +42,11 @@ struct ByName(Arc<Topic>);
 
 impl Directory {
     /// An empty directory. `started_unix_s` makes epochs of different runs differ.
-    pub fn new(topics_max: u64, started_unix_s: u64) -> Self {
+    pub fn new(topics_max: u64, started_unix_s: u64, rules: Rules) -> Self {
         Self {
             topics: DashMap::with_hasher(RandomState::default()),
+            order: Mutex::default(),
+            rules,
             len: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             topics_max,
@@ -56,6 +64,42 @@ impl Directory {
         self.len() == 0
     }
 
+    /// Whether so many topics are there that those are to go which nobody watches.
+    pub fn is_crowded(&self) -> bool {
+        self.len() > self.topics_max / 4 * 3
+    }
+
+    /// What holds for topics of that name.
+    pub fn rule_of(&self, name: TopicName<'_>) -> Arc<Rule> {
+        self.rules.of(name)
+    }
+
+    /// The topic of that name, if there is one.
+    pub fn find(&self, name: TopicName<'_>) -> Option<Arc<Topic>> {
+        self.topics.get(name.as_str()).map(|found| found.key().0.clone())
+    }
+
+    /// Looks at the next `count` places of the order from `from` on, and moves out the topics
+    /// there that are `wanted`; returns where to go on, or None behind the last.
+    pub fn scan(
+        &self,
+        from: usize,
+        count: usize,
+        wanted: impl Fn(&Topic) -> bool,
+        into: &mut Vec<Arc<Topic>>,
+    ) -> Option<usize> {
+        let order = self.order();
+        let end = from.saturating_add(count);
+        let topics = (from..end.min(order.capacity())).filter_map(|place| order.get(place));
+        into.extend(topics.filter(|topic| wanted(topic)).cloned());
+        (end < order.capacity()).then_some(end)
+    }
+
+    fn order(&self) -> MutexGuard<'_, Slab<Arc<Topic>>> {
+        // A panic while the lock is held leaves a whole slab behind.
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The topic of that name, made if there is none; the flag tells that it was made just now.
     pub fn find_or_create(
         &self,
@@ -71,10 +115,12 @@ impl Directory {
             return Err(DirectoryFull { topics_max: self.topics_max });
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let topic = Arc::new(Topic::new(id, name, Epoch::new(self.epoch_base + id), now_ms));
+        let epoch = Epoch::new(self.epoch_base + id);
+        let topic = Arc::new(Topic::new(id, name, epoch, self.rules.of(name), now_ms));
         match self.topics.entry(ByName(topic.clone())) {
             dashmap::Entry::Occupied(entry) => Ok((entry.key().0.clone(), false)),
             dashmap::Entry::Vacant(entry) => {
+                topic.look().place = self.order().insert(topic.clone()) as u32;
                 entry.insert(());
                 self.len.fetch_add(1, Ordering::Relaxed);
                 Ok((topic, true))
@@ -83,8 +129,9 @@ impl Directory {
     }
 
     /// Takes a topic out; called under its lock when it retires.
-    pub fn remove(&self, topic: &Topic) {
+    pub fn remove(&self, topic: &Topic, state: &TopicState) {
         if self.topics.remove_if(topic.as_str(), |found, ()| found.0.id() == topic.id()).is_some() {
+            self.order().remove(state.place as usize);
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -114,29 +161,33 @@ impl Eq for ByName {}
 mod tests {
     use super::*;
 
+    fn rules() -> Rules {
+        Rules::new(&crate::config::Config::default())
+    }
+
     fn name(text: &str) -> TopicName<'_> {
         TopicName::new(text).unwrap()
     }
 
     #[test]
     fn a_name_is_one_topic_until_it_is_removed_and_then_a_new_epoch() {
-        let directory = Directory::new(10, 1_000);
+        let directory = Directory::new(10, 1_000, rules());
         let (first, made) = directory.find_or_create(name("a/b"), 0).unwrap();
         assert!(made);
         let (again, made) = directory.find_or_create(name("a/b"), 0).unwrap();
         assert!(!made && Arc::ptr_eq(&first, &again));
-        directory.remove(&first);
-        directory.remove(&first);
+        directory.remove(&first, &first.look());
+        directory.remove(&first, &first.look());
         assert_eq!(directory.len(), 0);
         let (second, made) = directory.find_or_create(name("a/b"), 0).unwrap();
         assert!(made && second.epoch() != first.epoch());
-        directory.remove(&first);
+        directory.remove(&first, &first.look());
         assert_eq!(directory.len(), 1, "an old topic must not take the new one out");
     }
 
     #[test]
     fn a_full_directory_says_its_limit() {
-        let directory = Directory::new(1, 0);
+        let directory = Directory::new(1, 0, rules());
         directory.find_or_create(name("a"), 0).unwrap();
         assert_eq!(
             directory.find_or_create(name("b"), 0).unwrap_err(),

@@ -32,8 +32,25 @@ pub struct Lists {
 pub struct List {
     /// What they are subscribed to.
     pub watched: Watched,
-    /// Who they are, in no order.
+    /// Those who get everything as it is, in no order.
     pub subscribers: Vec<Subscriber>,
+    /// Messages that came since the list was made.
+    pub matched: u64,
+    /// The others, if there are any.
+    pub special: Option<Box<Specials>>,
+}
+
+/// The subscribers of a list that are served otherwise than with everything as it is.
+#[derive(Debug, Default)]
+pub struct Specials {
+    /// How many they are, those that are paused among them.
+    pub count: u32,
+    /// The cohorts that some of them are in.
+    pub cohorts: Vec<u32>,
+    /// Those that are getting what was before, by their keys.
+    pub catching: Vec<u32>,
+    /// Slots of those who are told who comes and goes; they may be plain subscribers.
+    pub told: Vec<u32>,
 }
 
 /// What a list's subscribers are subscribed to.
@@ -57,6 +74,46 @@ pub enum Watched {
     },
 }
 
+impl List {
+    fn new(watched: Watched) -> Self {
+        Self { watched, subscribers: Vec::new(), matched: 0, special: None }
+    }
+
+    /// Whether nobody is subscribed.
+    pub fn is_empty(&self) -> bool {
+        self.subscribers.is_empty() && self.special.as_ref().is_none_or(|held| held.count == 0)
+    }
+
+    /// The subscribers that are not plain, to be added to.
+    pub fn special_mut(&mut self) -> &mut Specials {
+        self.special.get_or_insert_default()
+    }
+
+    /// Gives back what was needed for special subscribers, if none is left.
+    pub fn shrink_special(&mut self) {
+        let is_idle = |held: &Specials| held.count == 0 && held.told.is_empty();
+        if self.special.as_deref().is_some_and(is_idle) {
+            self.special = None;
+        }
+    }
+
+    /// The topic, and the seq up to which it was delivered here; None for a filter's list.
+    pub fn topic(&self) -> Option<(&Arc<Topic>, u64)> {
+        match &self.watched {
+            Watched::Topic { topic, seq } => Some((topic, *seq)),
+            Watched::Filter { .. } => None,
+        }
+    }
+
+    /// What its subscribers are subscribed to, as they wrote it.
+    pub fn filter(&self) -> &str {
+        match &self.watched {
+            Watched::Topic { topic, .. } => topic.as_str(),
+            Watched::Filter { filter, .. } => filter,
+        }
+    }
+}
+
 /// A session in a list.
 #[derive(Clone, Copy, Debug)]
 pub struct Subscriber {
@@ -67,40 +124,35 @@ pub struct Subscriber {
 }
 
 impl Lists {
-    /// The list of a topic, by the topic's id.
-    pub fn of_topic(&mut self, topic_id: u64) -> Option<&mut List> {
-        let key = *self.by_topic.get(&topic_id)?;
-        self.lists.get_mut(key as usize)
-    }
-
     /// The key of a topic's list.
     pub fn key_of_topic(&self, topic_id: u64) -> Option<u32> {
         self.by_topic.get(&topic_id).copied()
     }
 
-    /// The lists of the filters that match `topic`.
-    pub fn matching(&mut self, topic: &Topic) -> impl Iterator<Item = &List> {
-        let Self { lists, filters, matches, .. } = self;
-        let keys: &[u32] = if filters.is_empty() {
-            &[]
-        } else {
-            if matches.len() >= MATCHES_MAX {
-                matches.clear();
-            }
-            matches.entry(topic.id()).or_insert_with(|| {
-                let mut keys = Vec::new();
-                filters.each_match(topic.name(), &mut |key| keys.push(*key));
-                keys.into_boxed_slice()
-            })
-        };
-        keys.iter().filter_map(|key| lists.get(*key as usize))
+    /// Puts the keys of the lists that match `topic` into `keys`: that of the topic itself first.
+    pub fn keys_of(&mut self, topic: &Topic, keys: &mut Vec<u32>) {
+        keys.clear();
+        keys.extend(self.by_topic.get(&topic.id()));
+        let Self { filters, matches, .. } = self;
+        if filters.is_empty() {
+            return;
+        }
+        if matches.len() >= MATCHES_MAX {
+            matches.clear();
+        }
+        let matching = matches.entry(topic.id()).or_insert_with(|| {
+            let mut keys = Vec::new();
+            filters.each_match(topic.name(), &mut |key| keys.push(*key));
+            keys.into_boxed_slice()
+        });
+        keys.extend(&**matching);
     }
 
     /// A new list for a topic whose newest message is `seq`.
     pub fn add_topic(&mut self, topic: Arc<Topic>, seq: u64) -> u32 {
         let id = topic.id();
         let watched = Watched::Topic { topic, seq };
-        let key = self.lists.insert(List { watched, subscribers: Vec::new() }) as u32;
+        let key = self.lists.insert(List::new(watched)) as u32;
         self.by_topic.insert(id, key);
         key
     }
@@ -112,12 +164,17 @@ impl Lists {
         let key = *filters.get_or_insert_with(filter, || {
             made = true;
             let watched = Watched::Filter { filter: filter.as_str().into(), from: u64::MAX };
-            lists.insert(List { watched, subscribers: Vec::new() }) as u32
+            lists.insert(List::new(watched)) as u32
         });
         if made {
             matches.clear();
         }
         (key, made)
+    }
+
+    /// The same, to look at.
+    pub fn peek(&self, key: u32) -> &List {
+        &self.lists[key as usize]
     }
 
     /// A list by its key, which must be one that was given out and not removed.
@@ -136,7 +193,7 @@ impl Lists {
     /// Removes a list that has lost its last subscriber.
     pub fn remove(&mut self, key: u32) -> Watched {
         let list = self.lists.remove(key as usize);
-        debug_assert!(list.subscribers.is_empty());
+        debug_assert!(list.is_empty());
         match &list.watched {
             Watched::Topic { topic, .. } => {
                 self.by_topic.remove(&topic.id());

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::message::Message;
+use super::presence::PresenceMail;
 use super::workers::WorkerSet;
 
 /// What lies in a mailbox.
@@ -17,6 +18,8 @@ use super::workers::WorkerSet;
 pub enum Mail {
     /// Deliver this to your subscribers.
     Message(Arc<Message>),
+    /// Tell those who want to know who came and went.
+    Presence(Arc<PresenceMail>),
     /// Stop accepting, say goodbye to everyone, and end.
     Drain,
 }
@@ -135,7 +138,7 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Drain => 0,
+            Self::Presence(_) | Self::Drain => 0,
         }
     }
 }

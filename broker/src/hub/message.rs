@@ -20,7 +20,7 @@ use super::topic::Topic;
 pub struct Message {
     topic: Arc<Topic>,
     seq: u64,
-    /// The protocol that `frame` is encoded in: its publisher's.
+    /// The protocol that `frame` is encoded in.
     native: Protocol,
     frame: Frame,
     /// Where the payload lies in `frame`.
@@ -31,8 +31,9 @@ pub struct Message {
 }
 
 impl Message {
-    /// Copies `payload` into a frame of `native`, as message `seq` of `topic`.
-    /// `name` is the topic's, already checked.
+    /// Copies `payload` into a frame of `native`, as message `seq` of `topic`; bytes that are no
+    /// JSON into one of the binary protocol, which has them as they are. `name` is the topic's,
+    /// already checked.
     pub fn new(
         topic: Arc<Topic>,
         name: TopicName<'_>,
@@ -40,8 +41,9 @@ impl Message {
         payload: Payload<'_>,
         native: Protocol,
     ) -> Self {
-        let (frame, range) = Frame::encode(name, seq, payload, native);
         let payload_is_json = matches!(payload, Payload::Json(_));
+        let native = if payload_is_json { native } else { Protocol::Bin };
+        let (frame, range) = Frame::encode(name, seq, payload, native);
         Self { topic, seq, native, frame, payload: range, payload_is_json, other: OnceLock::new() }
     }
 
@@ -69,7 +71,13 @@ impl Message {
         size_of::<Self>() + self.frame.bytes.capacity()
     }
 
-    fn payload(&self) -> Payload<'_> {
+    /// The same message with another payload: what some of its subscribers get instead.
+    pub fn with_payload(&self, payload: Payload<'_>) -> Self {
+        Self::new(self.topic.clone(), self.topic.name(), self.seq, payload, Protocol::Json)
+    }
+
+    /// What was published.
+    pub fn payload(&self) -> Payload<'_> {
         let bytes = &self.frame.bytes[self.payload.clone()];
         if self.payload_is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) }
     }

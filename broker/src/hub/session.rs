@@ -1,7 +1,10 @@
 //! A session: what the hub knows of one open WebSocket, apart from its bytes and its socket.
 
+use std::sync::Arc;
+
 use super::outbox::NodeId;
 use super::protocol::Protocol;
+use super::slow::Slow;
 
 /// The state of one open connection in the hub. Its key is the connection's slot in its worker.
 #[derive(Debug)]
@@ -18,10 +21,31 @@ pub struct Session {
     pub published: u64,
     /// Messages among its backlog, as of the last flush.
     pub waiting: u32,
+    /// Bytes of its backlog, as of the last flush.
+    pub waiting_bytes: u64,
     /// Its number, unique in this process.
     pub id: u64,
     /// The allowance for commands.
     pub budget: Budget,
+    /// Who it is, if a token said so.
+    pub user: Option<Arc<str>>,
+    /// What became of messages that were not sent; nothing is put aside for it before the first.
+    account: Option<Box<Account>>,
+    /// What is known of it while it does not keep up.
+    pub slow: Option<Box<Slow>>,
+}
+
+/// Messages of a session that were not sent, by why.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Account {
+    /// A newer one was sent instead.
+    pub conflated: u64,
+    /// It did not move enough, or another subscription delivers it.
+    pub filtered: u64,
+    /// A gap notice, or the end of the subscription, took its place.
+    pub dropped: u64,
+    /// The subscription was paused.
+    pub skipped: u64,
 }
 
 /// Where a session stands in a list of subscribers.
@@ -30,7 +54,16 @@ pub struct Subscription {
     /// The list, by its key in the hub's lists.
     pub list: u32,
     /// Its place there.
-    pub place: u32,
+    pub seat: Seat,
+}
+
+/// Where a subscription is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seat {
+    /// Among the list's plain subscribers, at this place: it gets everything as it is.
+    Plain(u32),
+    /// Otherwise, see the special subscription of this key.
+    Special(u32),
 }
 
 impl Session {
@@ -43,9 +76,23 @@ impl Session {
             sent: 0,
             published: 0,
             waiting: 0,
+            waiting_bytes: 0,
             id,
             budget: Budget::default(),
+            user: None,
+            account: None,
+            slow: None,
         }
+    }
+
+    /// What became of the messages that were not sent.
+    pub fn account(&self) -> Account {
+        self.account.as_deref().copied().unwrap_or_default()
+    }
+
+    /// The same, to be added to.
+    pub fn account_mut(&mut self) -> &mut Account {
+        self.account.get_or_insert_default()
     }
 }
 

@@ -7,12 +7,15 @@ use broker_proto::command::{Epoch, Payload};
 use broker_proto::topic::Topic as TopicName;
 
 use super::directory::{Directory, DirectoryFull};
+use super::history::Budget;
 use super::interest::Interest;
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
-use super::topic::Topic;
+use super::topic::{Topic, TopicState};
 use super::workers::{WorkerSet, members};
+use crate::config::Config;
+use crate::config::rules::Rules;
 
 /// The shared state of a broker.
 #[derive(Debug)]
@@ -21,7 +24,21 @@ pub struct Shared {
     pub directory: Directory,
     /// Who has which wildcard filters.
     pub interest: Interest,
+    /// What the topics keep together.
+    pub history: Budget,
     mailboxes: Box<[Mailbox]>,
+}
+
+/// Why a message was not published.
+#[derive(Debug, PartialEq, Eq)]
+pub enum PublishError {
+    /// There are as many topics as there may be; answered `unavailable`.
+    Full(DirectoryFull),
+    /// The payload is longer than this, the topic's limit; answered `too_large`.
+    TooLarge {
+        /// The limit in bytes.
+        payload_bytes_max: u32,
+    },
 }
 
 /// What came of a publish.
@@ -40,17 +57,16 @@ pub struct Published {
 }
 
 impl Shared {
-    /// The state of a broker with that many workers, each with a mailbox of `mailbox_bytes_max`.
-    pub fn new(
-        workers: usize,
-        mailbox_bytes_max: u64,
-        topics_max: u64,
-        started_unix_s: u64,
-    ) -> Self {
+    /// The state of a broker with that many workers. `started_unix_s` makes epochs of different
+    /// runs differ.
+    pub fn new(workers: usize, config: &Config, started_unix_s: u64) -> Self {
+        let mailbox = |_| Mailbox::new(config.mailbox_bytes_max);
+        let rules = Rules::new(config);
         Self {
-            directory: Directory::new(topics_max, started_unix_s),
+            directory: Directory::new(config.topics_max.into(), started_unix_s, rules),
             interest: Interest::default(),
-            mailboxes: (0..workers).map(|_| Mailbox::new(mailbox_bytes_max)).collect(),
+            history: Budget::new(config.history_total_bytes_max),
+            mailboxes: (0..workers).map(mailbox).collect(),
         }
     }
 
@@ -59,8 +75,9 @@ impl Shared {
         &self.mailboxes[worker]
     }
 
-    /// Gives a message its seq and hands it to every worker that has subscribers for it. `from`
-    /// is the publisher's worker, to be woken when a full mailbox is empty again.
+    /// Gives a message its seq, hands it to every worker that has subscribers for it, and keeps
+    /// it as the topic's rule says. `from` is the publisher's worker, to be woken when a full
+    /// mailbox is empty again.
     pub fn publish(
         &self,
         name: TopicName<'_>,
@@ -68,22 +85,34 @@ impl Shared {
         native: Protocol,
         from: usize,
         now_ms: u64,
-    ) -> Result<Published, DirectoryFull> {
+    ) -> Result<Published, PublishError> {
         loop {
-            let (topic, made) = self.directory.find_or_create(name, now_ms)?;
+            let found = self.directory.find_or_create(name, now_ms);
+            let (topic, made) = found.map_err(PublishError::Full)?;
+            let rule = topic.rule();
+            if let Some(payload_bytes_max) = rule.payload_bytes_max
+                && payload.bytes().len() > payload_bytes_max as usize
+            {
+                return Err(PublishError::TooLarge { payload_bytes_max });
+            }
             let Ok(mut state) = topic.use_at(now_ms) else { continue };
             state.seq += 1;
             let seq = state.seq;
             let watchers = state.watchers(name, &self.interest);
             let mut published =
                 Published { epoch: topic.epoch(), seq, wakes: 0, full: 0, made: None };
-            if watchers != 0 {
+            let keeps = rule.keeps() && (state.history.is_some() || !self.history.is_spent());
+            if watchers != 0 || keeps {
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
                 for worker in members(watchers) {
                     let mail = Mail::Message(message.clone());
                     let pushed = self.mailboxes[worker].push(mail, Some(from));
                     published.wakes |= u64::from(pushed.wake) << worker;
                     published.full |= u64::from(pushed.full) << worker;
+                }
+                if keeps {
+                    let history = state.history.get_or_insert_default();
+                    history.push(message, now_ms, rule, &self.history);
                 }
             }
             drop(state);
@@ -92,10 +121,23 @@ impl Shared {
         }
     }
 
-    /// Forgets a topic that nobody watches and nobody used for `linger_ms`; false if it stays.
+    /// Hands mail about a topic to workers, in its order; called under the topic's lock. Returns
+    /// those that must be woken.
+    pub fn post(&self, workers: WorkerSet, mail: &Mail, _order: &TopicState) -> WorkerSet {
+        members(workers).fold(0, |wakes, worker| {
+            let pushed = self.mailboxes[worker].push(mail.clone(), None);
+            wakes | u64::from(pushed.wake) << worker
+        })
+    }
+
+    /// Forgets a topic that nobody watches, nobody used for `linger_ms` and that keeps nothing;
+    /// false if it stays.
     pub fn retire_if_idle(&self, topic: &Topic, now_ms: u64, linger_ms: u64) -> bool {
-        topic
-            .retire_if_idle(&self.interest, now_ms, linger_ms, |topic| self.directory.remove(topic))
+        let is_pressed = self.directory.is_crowded() || self.history.is_spent();
+        let times = (now_ms, linger_ms);
+        topic.retire_if_idle(&self.interest, &self.history, times, is_pressed, |topic, state| {
+            self.directory.remove(topic, state);
+        })
     }
 }
 
@@ -109,7 +151,8 @@ mod tests {
     fn publishers_on_many_threads_give_every_mailbox_one_order() {
         const WORKERS: usize = 3;
         const EACH: usize = 2_000;
-        let shared = Shared::new(WORKERS, u64::MAX, 10, 0);
+        let shared =
+            Shared::new(WORKERS, &Config { mailbox_bytes_max: u64::MAX, ..Config::default() }, 0);
         let name = TopicName::new("t").unwrap();
         let (topic, _) = shared.directory.find_or_create(name, 0).unwrap();
         (0..WORKERS).for_each(|worker| topic.use_at(0).unwrap().join(worker));
@@ -129,7 +172,7 @@ mod tests {
             shared.mailbox(worker).take(&mut mail);
             let seqs = mail.iter().map(|mail| match mail {
                 Mail::Message(message) => message.seq(),
-                Mail::Drain => 0,
+                Mail::Presence(_) | Mail::Drain => 0,
             });
             assert!(seqs.eq(1..=(WORKERS * EACH) as u64), "worker {worker} sees another order");
         }

@@ -4,13 +4,16 @@
 //! the mailboxes of all interested workers before the lock is let go, so every worker sees the
 //! messages of a topic in one order, without holes.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::Epoch;
 use broker_proto::topic::Topic as TopicName;
 
+use super::history::{Budget, History};
 use super::interest::Interest;
+use super::presence::Members;
 use super::workers::WorkerSet;
+use crate::config::rules::{Presence, Rule};
 
 /// A topic that someone subscribes to, or has lately published on.
 #[derive(Debug)]
@@ -18,6 +21,7 @@ pub struct Topic {
     id: u64,
     name: Box<str>,
     epoch: Epoch,
+    rule: Arc<Rule>,
     state: Mutex<TopicState>,
 }
 
@@ -37,6 +41,12 @@ pub struct TopicState {
     left: bool,
     /// Removed from the directory: whoever still holds it must look the name up again.
     retired: bool,
+    /// Its place in the directory's order.
+    pub(super) place: u32,
+    /// What is kept of its messages; nothing is put aside for it before the first.
+    pub history: Option<Box<History>>,
+    /// Who is subscribed, where the rule lets that be known.
+    pub members: Option<Box<Members>>,
 }
 
 /// The topic was removed from the directory in the meantime; look it up again.
@@ -45,7 +55,7 @@ pub struct Retired;
 
 impl Topic {
     /// A topic nobody uses yet. `id` is never used twice in a process.
-    pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, now_ms: u64) -> Self {
+    pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let state = TopicState {
             seq: 0,
             exact: 0,
@@ -54,8 +64,11 @@ impl Topic {
             used_ms: now_ms,
             left: false,
             retired: false,
+            place: 0,
+            history: None,
+            members: (rule.presence == Presence::Members).then(Box::default),
         };
-        Self { id, name: name.as_str().into(), epoch, state: Mutex::new(state) }
+        Self { id, name: name.as_str().into(), epoch, rule, state: Mutex::new(state) }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one.
@@ -78,6 +91,16 @@ impl Topic {
         self.epoch
     }
 
+    /// What holds for it.
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// Takes the topic's lock to look at it, which does not keep it alive.
+    pub fn look(&self) -> MutexGuard<'_, TopicState> {
+        self.lock()
+    }
+
     /// Takes the topic's lock to use it: publishing and subscribing keep it alive.
     pub fn use_at(&self, now_ms: u64) -> Result<MutexGuard<'_, TopicState>, Retired> {
         let mut state = self.lock();
@@ -95,26 +118,38 @@ impl Topic {
         state.left = true;
     }
 
-    /// Marks the topic as removed, if nobody watches it and nobody used it for `linger_ms`.
+    /// Marks the topic as removed, if nobody watches it, nobody used it for `linger_ms`, and it
+    /// keeps no message; with `is_pressed`, room is scarce and what it keeps is given up.
     /// `remove` is called under the lock, so that the name is free before anyone sees it retired.
     pub fn retire_if_idle(
         &self,
         interest: &Interest,
-        now_ms: u64,
-        linger_ms: u64,
-        remove: impl FnOnce(&Self),
+        budget: &Budget,
+        (now_ms, linger_ms): (u64, u64),
+        is_pressed: bool,
+        remove: impl FnOnce(&Self, &TopicState),
     ) -> bool {
         let mut state = self.lock();
+        if let Some(history) = &mut state.history {
+            history.trim(now_ms, &self.rule, budget);
+            if history.is_empty() {
+                state.history = None;
+            }
+        }
         if std::mem::take(&mut state.left) {
             state.used_ms = now_ms;
             return false;
         }
         let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
-        if !idle || state.watchers(self.name(), interest) != 0 {
+        let keeps = state.history.is_some() && !is_pressed;
+        if !idle || keeps || state.watchers(self.name(), interest) != 0 {
             return false;
         }
+        if let Some(mut history) = state.history.take() {
+            history.clear(budget);
+        }
         state.retired = true;
-        remove(self);
+        remove(self, &state);
         true
     }
 

@@ -128,8 +128,9 @@ impl Worker {
         }
         let is_finished = is_empty && matches!(connection.phase, Phase::Finishing);
         self.account_backlog(before, bytes);
-        if let Some(session) = self.core.hub.session(slot as u32) {
-            session.waiting = messages;
+        let steps_down = self.core.hub.handle_backlog(slot as u32, messages, bytes) && is_open;
+        if steps_down {
+            self.stepping.push(slot);
         }
         if resumes {
             self.read_again(slot);
@@ -139,11 +140,39 @@ impl Worker {
         }
         if is_finished {
             self.finish(slot);
-        } else if is_open && bytes > self.core.config.backlog_bytes_max {
+        } else if is_open && !steps_down && bytes > self.core.config.backlog_bytes_max {
             // One that is closing already grows no more, and its close frame must not be cut.
             self.cut(slot, CloseReason::TooSlow);
         }
         self.shed();
+    }
+
+    /// Connections that step down the ladder: what waits for them is taken back, as far as newer
+    /// messages may take its place. Who still has too much waiting, or can't be served any more,
+    /// is closed.
+    pub(super) fn step_down(&mut self) {
+        for slot in std::mem::take(&mut self.stepping) {
+            let Some(connection) = self.connections.get_mut(slot) else { continue };
+            let Some(backlog) = connection.backlog.as_mut() else { continue };
+            let (hub, before) = (&mut self.core.hub, backlog.bytes());
+            let taken = backlog.take_messages(|message| hub.may_hold_back(slot as u32, message));
+            let (messages, bytes) = (backlog.messages(), backlog.bytes());
+            hub.handle_backlog(slot as u32, messages, bytes);
+            self.account_backlog(before, bytes);
+            for message in &taken {
+                self.core.hub.take_back(slot as u32, message);
+            }
+            if bytes > self.core.config.backlog_bytes_max {
+                self.cut(slot, CloseReason::TooSlow);
+            }
+        }
+        for (slot, disconnect) in self.core.hub.take_hopeless() {
+            let slot = slot as usize;
+            match self.connections.get(slot).is_some_and(|found| found.backlog.is_some()) {
+                true => self.cut(slot, CloseReason::TooSlow),
+                false => self.close(slot, &disconnect),
+            }
+        }
     }
 
     /// Ends the connections with the largest backlogs while all backlogs together are too large

@@ -150,7 +150,13 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
         Ok(ServerMessage::Gap { topic, from, to, .. }) => {
             Incoming::Gap { topic: topic.to_owned(), from, to }
         }
-        Err(_) => Incoming::Unknown,
+        Ok(
+            ServerMessage::History { .. }
+            | ServerMessage::Members { .. }
+            | ServerMessage::Mode { .. }
+            | ServerMessage::Presence { .. },
+        )
+        | Err(_) => Incoming::Unknown,
     }
 }
 

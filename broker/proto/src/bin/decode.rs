@@ -3,13 +3,16 @@
 
 use super::reader::Reader;
 use super::{
-    DecodeError, ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, KIND, MESSAGE, OK,
-    RECOVERED,
+    DecodeError, ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, KIND, MESSAGE, MODE, OK,
+    PRESENCE, RECOVERED,
 };
-use crate::command::{Answer, Epoch, ErrorCode, GapReason, Level, Op, Payload, Stats};
+use crate::command::{
+    Answer, Epoch, ErrorCode, GapReason, Level, Member, ModeReason, Op, Past, Payload, Serving,
+    Stats,
+};
 
 /// One thing that the broker said. Topics are UTF-8, but not checked further.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ServerMessage<'a> {
     /// A message of a topic.
     Message {
@@ -24,8 +27,32 @@ pub enum ServerMessage<'a> {
     Ok {
         /// The command's id.
         id: u64,
-        /// Never [`Answer::Error`].
+        /// Never [`Answer::Error`], nor one of those that have a variant of their own below.
         answer: Answer<'a>,
+    },
+    /// The answer to the `history` with this id, see [`Answer::History`].
+    History {
+        /// The command's id.
+        id: u64,
+        /// The topic.
+        topic: &'a str,
+        /// The topic's epoch.
+        epoch: Epoch,
+        /// The seq of the topic's newest message.
+        seq: u64,
+        /// The messages, oldest first.
+        messages: Vec<Past<'a>>,
+    },
+    /// The answer to the `presence` with this id, see [`Answer::Presence`].
+    Members {
+        /// The command's id.
+        id: u64,
+        /// The topic.
+        topic: &'a str,
+        /// How many are there.
+        count: u64,
+        /// Who they are, as far as the broker tells.
+        members: Vec<Member<'a>>,
     },
     /// The command with this id failed, or one without an id.
     Error {
@@ -46,6 +73,26 @@ pub enum ServerMessage<'a> {
         to: u64,
         /// Why.
         reason: GapReason,
+    },
+    /// A subscription is served otherwise, see [`Notice::Mode`](crate::command::Notice::Mode).
+    Mode {
+        /// The filter.
+        filter: &'a str,
+        /// How it is served now.
+        now: Serving,
+        /// Why.
+        reason: ModeReason,
+    },
+    /// Someone came or went, see [`Notice::Presence`](crate::command::Notice::Presence).
+    Presence {
+        /// The topic.
+        topic: &'a str,
+        /// Who came.
+        joined: Vec<Member<'a>>,
+        /// Who went.
+        left: Vec<Member<'a>>,
+        /// How many are there now.
+        count: u64,
     },
 }
 
@@ -76,7 +123,7 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
         }
         (OK, HAS_ID) => {
             let id = reader.number()?;
-            ServerMessage::Ok { id, answer: read_success(&mut reader)? }
+            read_success(id, &mut reader)?
         }
         (ERROR, 0 | HAS_ID) => {
             let id = if flags == HAS_ID { Some(reader.number()?) } else { None };
@@ -89,16 +136,27 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
             to: reader.number()?,
             reason: known(reader.byte()?, GapReason::from_code)?,
         },
-        (MESSAGE..=GAP, _) => return Err(DecodeError::BadFlags(head)),
+        (MODE, 0) => ServerMessage::Mode {
+            filter: reader.short_text()?,
+            now: known(reader.byte()?, Serving::from_code)?,
+            reason: known(reader.byte()?, ModeReason::from_code)?,
+        },
+        (PRESENCE, 0) => ServerMessage::Presence {
+            topic: reader.short_text()?,
+            joined: read_members(&mut reader)?,
+            left: read_members(&mut reader)?,
+            count: reader.number()?,
+        },
+        (MESSAGE..=PRESENCE, _) => return Err(DecodeError::BadFlags(head)),
         _ => return Err(DecodeError::UnknownValue(kind)),
     };
     reader.finish()?;
     Ok(message)
 }
 
-fn read_success<'a>(reader: &mut Reader<'a>) -> Result<Answer<'a>, DecodeError> {
+fn read_success<'a>(id: u64, reader: &mut Reader<'a>) -> Result<ServerMessage<'a>, DecodeError> {
     let code = reader.byte()?;
-    Ok(match known(code, Op::from_code)? {
+    let answer = match known(code, Op::from_code)? {
         Op::Publish => Answer::Published {
             epoch: Epoch::new(reader.number()?),
             seq: reader.number()?,
@@ -120,17 +178,56 @@ fn read_success<'a>(reader: &mut Reader<'a>) -> Result<Answer<'a>, DecodeError> 
         Op::Unsubscribe => Answer::Unsubscribed { filter: reader.short_text()? },
         Op::Ping => Answer::Pong,
         Op::Connect => Answer::Connected { session: reader.number()? },
-        Op::Stats => Answer::Stats(Stats {
-            subscriptions: reader.number()?,
-            received: reader.number()?,
-            sent: reader.number()?,
-            dropped: reader.number()?,
-            pending: reader.number()?,
-        }),
-        Op::Pause | Op::Resume | Op::History | Op::Presence => {
-            return Err(DecodeError::UnknownValue(code));
+        Op::Stats => {
+            let mut values = [0; Stats::NAMES.len()];
+            for value in &mut values {
+                *value = reader.number()?;
+            }
+            Answer::Stats(Stats::from_values(values))
         }
-    })
+        Op::Pause => Answer::Paused { filter: reader.short_text()? },
+        Op::Resume => Answer::Resumed { filter: reader.short_text()?, skipped: reader.number()? },
+        Op::History => {
+            let (topic, epoch) = (reader.short_text()?, Epoch::new(reader.number()?));
+            let (seq, count) = (reader.number()?, reader.number()?);
+            // Grows by what is there, not by what is claimed.
+            let messages = (0..count).map(|_| read_past(reader)).collect::<Result<_, _>>()?;
+            return Ok(ServerMessage::History { id, topic, epoch, seq, messages });
+        }
+        Op::Presence => {
+            let (topic, count) = (reader.short_text()?, reader.number()?);
+            let members = read_members(reader)?;
+            return Ok(ServerMessage::Members { id, topic, count, members });
+        }
+    };
+    Ok(ServerMessage::Ok { id, answer })
+}
+
+fn read_past<'a>(reader: &mut Reader<'a>) -> Result<Past<'a>, DecodeError> {
+    let (seq, flags) = (reader.number()?, reader.byte()?);
+    let length = reader.number()?;
+    let bytes = reader.bytes(length)?;
+    let payload = match flags {
+        0 => Payload::Opaque(bytes),
+        IS_JSON => Payload::Json(bytes),
+        _ => return Err(DecodeError::UnknownValue(flags)),
+    };
+    Ok(Past { seq, payload })
+}
+
+fn read_members<'a>(reader: &mut Reader<'a>) -> Result<Vec<Member<'a>>, DecodeError> {
+    let count = reader.number()?;
+    (0..count).map(|_| read_member(reader)).collect()
+}
+
+fn read_member<'a>(reader: &mut Reader<'a>) -> Result<Member<'a>, DecodeError> {
+    let session = reader.number()?;
+    let user = match reader.byte()? {
+        0 => None,
+        1 => Some(reader.short_text()?),
+        other => return Err(DecodeError::UnknownValue(other)),
+    };
+    Ok(Member { session, user })
 }
 
 fn known<T>(code: u8, from_code: impl FnOnce(u8) -> Option<T>) -> Result<T, DecodeError> {

@@ -4,9 +4,10 @@
 use std::ops::Range;
 
 use super::{
-    ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, OK, RECOVERED, varint,
+    ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, MODE, OK, PRESENCE,
+    RECOVERED, varint,
 };
-use crate::command::{Answer, GapReason, Id, Op, Payload, Stats};
+use crate::command::{Answer, GapReason, Id, Member, Notice, Op, Past, Payload};
 use crate::topic::{TOPIC_BYTES_MAX, Topic};
 
 /// Appends the answer to the command called `id`. An id that is no number of 64 bits, which this
@@ -60,7 +61,30 @@ pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>)
         Answer::Pong => out.push(Op::Ping.code()),
         Answer::Stats(stats) => {
             out.push(Op::Stats.code());
-            append_stats(out, &stats);
+            stats.values().into_iter().for_each(|count| varint::append(out, count));
+        }
+        Answer::Paused { filter } => {
+            out.push(Op::Pause.code());
+            append_short_text(out, filter);
+        }
+        Answer::Resumed { filter, skipped } => {
+            out.push(Op::Resume.code());
+            append_short_text(out, filter);
+            varint::append(out, skipped);
+        }
+        Answer::History { topic, epoch, seq, messages } => {
+            out.push(Op::History.code());
+            append_short_text(out, topic);
+            varint::append(out, epoch.value());
+            varint::append(out, seq);
+            varint::append(out, messages.len() as u64);
+            messages.iter().for_each(|past| append_past(out, past));
+        }
+        Answer::Presence { topic, count, members } => {
+            out.push(Op::Presence.code());
+            append_short_text(out, topic);
+            varint::append(out, count);
+            append_members(out, members);
         }
     }
 }
@@ -80,10 +104,21 @@ fn append_head(out: &mut Vec<u8>, kind: u8, id: Option<Id<'_>>) {
     }
 }
 
-fn append_stats(out: &mut Vec<u8>, stats: &Stats) {
-    let counts = [stats.subscriptions, stats.received, stats.sent, stats.dropped, stats.pending];
-    for count in counts {
-        varint::append(out, count);
+fn append_past(out: &mut Vec<u8>, past: &Past<'_>) {
+    varint::append(out, past.seq);
+    out.push(if matches!(past.payload, Payload::Json(_)) { IS_JSON } else { 0 });
+    varint::append(out, past.payload.bytes().len() as u64);
+    out.extend_from_slice(past.payload.bytes());
+}
+
+fn append_members(out: &mut Vec<u8>, members: &[Member<'_>]) {
+    varint::append(out, members.len() as u64);
+    for member in members {
+        varint::append(out, member.session);
+        out.push(u8::from(member.user.is_some()));
+        if let Some(user) = member.user {
+            append_short_text(out, user);
+        }
     }
 }
 
@@ -133,7 +168,25 @@ pub fn encode_gap(out: &mut Vec<u8>, topic: Topic<'_>, from: u64, to: u64, reaso
     out.push(reason.code());
 }
 
-/// One byte of length, then the text: a topic or filter, which is never longer than that.
+/// Appends a notice.
+pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
+    match *notice {
+        Notice::Mode { filter, now, reason } => {
+            out.push(MODE);
+            append_short_text(out, filter);
+            out.extend_from_slice(&[now.code(), reason.code()]);
+        }
+        Notice::Presence { topic, joined, left, count } => {
+            out.push(PRESENCE);
+            append_short_text(out, topic);
+            append_members(out, joined);
+            append_members(out, left);
+            varint::append(out, count);
+        }
+    }
+}
+
+/// One byte of length, then the text: a topic, a filter or a user, which are never longer than that.
 pub(super) fn append_short_text(out: &mut Vec<u8>, text: &str) {
     debug_assert!(text.len() <= TOPIC_BYTES_MAX, "topics and filters are checked");
     let bytes = &text.as_bytes()[..text.len().min(TOPIC_BYTES_MAX)];

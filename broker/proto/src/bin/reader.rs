@@ -27,7 +27,13 @@ impl<'a> Reader<'a> {
 
     /// One byte of length, then as many bytes.
     pub(super) fn short_bytes(&mut self) -> Result<&'a [u8], DecodeError> {
-        let length = usize::from(self.byte()?);
+        let length = self.byte()?;
+        self.bytes(length.into())
+    }
+
+    /// The next `length` bytes.
+    pub(super) fn bytes(&mut self, length: u64) -> Result<&'a [u8], DecodeError> {
+        let length = usize::try_from(length).map_err(|_| DecodeError::Truncated)?;
         let (bytes, rest) = self.rest.split_at_checked(length).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
         Ok(bytes)

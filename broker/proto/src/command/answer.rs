@@ -1,7 +1,7 @@
 //! What the broker says to a client besides messages. Plain values, made by the hub and written
 //! by the codecs.
 
-use super::{CommandError, Epoch};
+use super::{CommandError, Epoch, Payload};
 
 /// The answer to one command. Only a command with an id is answered, but errors always are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,38 @@ pub enum Answer<'a> {
         seq: u64,
         /// How safe the message is.
         level: Level,
+    },
+    /// To `pause`: no message of this filter follows until it is resumed.
+    Paused {
+        /// The filter as it was written.
+        filter: &'a str,
+    },
+    /// To `resume`.
+    Resumed {
+        /// The filter as it was written.
+        filter: &'a str,
+        /// How many messages were passed over since the pause; the newest of them follows.
+        skipped: u64,
+    },
+    /// To `history`.
+    History {
+        /// The topic.
+        topic: &'a str,
+        /// The topic's epoch.
+        epoch: Epoch,
+        /// The seq of the topic's newest message, whether it is listed or not.
+        seq: u64,
+        /// The newest messages that are kept, oldest first; their seqs are contiguous.
+        messages: &'a [Past<'a>],
+    },
+    /// To `presence`.
+    Presence {
+        /// The topic.
+        topic: &'a str,
+        /// How many sessions are subscribed to exactly this topic.
+        count: u64,
+        /// Who they are; fewer than `count` where there are more than the broker remembers.
+        members: &'a [Member<'a>],
     },
     /// To `ping`.
     Pong,
@@ -76,19 +108,115 @@ impl Level {
     }
 }
 
-/// The delivery accounts of one connection, since it was opened.
+/// The delivery accounts of one connection, since it was opened. They close: `matched` is the sum
+/// of `sent`, `conflated`, `filtered`, `dropped`, `skipped` and `pending`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Subscriptions held now.
     pub subscriptions: u64,
     /// Publish commands received, refused ones included.
     pub received: u64,
+    /// Messages that its subscriptions matched, those of `last` and `since` among them.
+    pub matched: u64,
     /// Messages of topics handed to the network for this connection.
     pub sent: u64,
-    /// Messages of its topics that were not delivered to it.
+    /// Messages for which a newer one of the topic or key was sent instead.
+    pub conflated: u64,
+    /// Messages held back by `deadband`, or because another subscription delivers them.
+    pub filtered: u64,
+    /// Messages that a gap notice or the end of a subscription took the place of.
     pub dropped: u64,
-    /// Messages that wait in the broker because the client has not read yet.
+    /// Messages that came while their subscription was paused.
+    pub skipped: u64,
+    /// Messages that wait in the broker: for a rate's next turn, or because the client has not
+    /// read yet.
     pub pending: u64,
+    /// Bytes that wait because the client has not read yet.
+    pub pending_bytes: u64,
+    /// For how long the client has not caught up, in milliseconds; 0 if it has.
+    pub behind_ms: u64,
+}
+
+impl Stats {
+    /// Their names in the JSON protocol, in the order of [`values`](Self::values).
+    pub const NAMES: [&'static str; 11] = [
+        "subscriptions",
+        "received",
+        "matched",
+        "sent",
+        "conflated",
+        "filtered",
+        "dropped",
+        "skipped",
+        "pending",
+        "pending_bytes",
+        "behind_ms",
+    ];
+
+    /// The numbers, in the order of the fields.
+    pub fn values(&self) -> [u64; 11] {
+        [
+            self.subscriptions,
+            self.received,
+            self.matched,
+            self.sent,
+            self.conflated,
+            self.filtered,
+            self.dropped,
+            self.skipped,
+            self.pending,
+            self.pending_bytes,
+            self.behind_ms,
+        ]
+    }
+
+    /// The accounts with these [`values`](Self::values).
+    pub fn from_values(values: [u64; 11]) -> Self {
+        let [
+            subscriptions,
+            received,
+            matched,
+            sent,
+            conflated,
+            filtered,
+            dropped,
+            skipped,
+            pending,
+            pending_bytes,
+            behind_ms,
+        ] = values;
+        Self {
+            subscriptions,
+            received,
+            matched,
+            sent,
+            conflated,
+            filtered,
+            dropped,
+            skipped,
+            pending,
+            pending_bytes,
+            behind_ms,
+        }
+    }
+}
+
+/// A message of the past in the answer to `history`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past<'a> {
+    /// Its number in its topic.
+    pub seq: u64,
+    /// As it was published.
+    pub payload: Payload<'a>,
+}
+
+/// Someone who is subscribed to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// The number of the connection.
+    pub session: u64,
+    /// Who it is by its token; none without a token.
+    pub user: Option<&'a str>,
 }
 
 /// Why messages of a topic are missing between two that were delivered.

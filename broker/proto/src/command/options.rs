@@ -16,6 +16,8 @@ pub struct SubscribeOptions<'a> {
     pub since: Option<Since<'a>>,
     /// `mode` is `latest`: only ever the newest message, never a queue.
     pub latest: bool,
+    /// `mode` is `all`, said so: every message, also where the broker would choose otherwise.
+    pub all: bool,
     /// `max_rate`: at most so many messages a second for a topic or key; above 0 and finite.
     pub max_rate: Option<f64>,
     /// `key`: a JSON pointer (RFC 6901) to the member that tells a topic's values apart.
@@ -44,6 +46,20 @@ impl SubscribeOptions<'_> {
         ];
         asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
     }
+
+    /// Whether no mode was named, so that the broker's own choice for the topic may hold.
+    pub fn mode_is_default(&self) -> bool {
+        !self.latest && !self.all
+    }
+
+    /// The first option given that makes sense in the mode `latest` only.
+    pub fn needs_latest(&self) -> Option<&'static str> {
+        let asked = [
+            ("max_rate", self.max_rate.is_some()),
+            ("key", self.key.is_some() && self.deadband.is_none()),
+        ];
+        asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
+    }
 }
 
 /// After which message to begin.
@@ -63,6 +79,9 @@ pub struct Deadband<'a> {
     pub field: &'a str,
     /// How far.
     pub delta: Delta,
+    /// `max_silence_ms`: after so long without a message, the newest one is delivered however
+    /// little it moved; in milliseconds, from 1. None: silence may last.
+    pub max_silence_ms: Option<u32>,
 }
 
 /// A distance between two numbers; 0 or more and finite.

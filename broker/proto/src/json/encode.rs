@@ -7,7 +7,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::command::{Answer, Epoch, GapReason, Id, Payload, Stats};
+use crate::command::{Answer, Epoch, GapReason, Id, Member, Notice, Past, Payload, Stats};
 use crate::topic::Topic;
 
 /// Appends the answer to the command called `id`. An id of None is written as `null`, which only
@@ -52,8 +52,7 @@ fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
             out.push(b'"');
         }
         Answer::Subscribed { filter, position, recovered } => {
-            out.extend_from_slice(b"\"topic\":");
-            append_string(out, filter);
+            append_topic(out, filter);
             if let Some((epoch, seq)) = position {
                 out.push(b',');
                 append_position(out, epoch, seq);
@@ -64,9 +63,27 @@ fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
                 Some(false) => out.extend_from_slice(b",\"recovered\":false"),
             }
         }
-        Answer::Unsubscribed { filter } => {
-            out.extend_from_slice(b"\"topic\":");
-            append_string(out, filter);
+        Answer::Unsubscribed { filter } | Answer::Paused { filter } => append_topic(out, filter),
+        Answer::Resumed { filter, skipped } => {
+            append_topic(out, filter);
+            out.extend_from_slice(b",\"skipped\":");
+            append_number(out, skipped);
+        }
+        Answer::History { topic, epoch, seq, messages } => {
+            append_topic(out, topic);
+            out.push(b',');
+            append_position(out, epoch, seq);
+            out.extend_from_slice(b",\"messages\":[");
+            append_separated(out, messages, append_past);
+            out.push(b']');
+        }
+        Answer::Presence { topic, count, members } => {
+            append_topic(out, topic);
+            out.extend_from_slice(b",\"count\":");
+            append_number(out, count);
+            out.extend_from_slice(b",\"members\":[");
+            append_separated(out, members, append_member);
+            out.push(b']');
         }
         Answer::Published { epoch, seq, level } => {
             append_position(out, epoch, seq);
@@ -80,17 +97,43 @@ fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
 }
 
 fn append_stats(out: &mut Vec<u8>, stats: &Stats) {
-    let counts: [(&[u8], u64); 5] = [
-        (b"\"subscriptions\":", stats.subscriptions),
-        (b",\"received\":", stats.received),
-        (b",\"sent\":", stats.sent),
-        (b",\"dropped\":", stats.dropped),
-        (b",\"pending\":", stats.pending),
-    ];
-    for (name, count) in counts {
-        out.extend_from_slice(name);
+    for (index, (name, count)) in Stats::NAMES.into_iter().zip(stats.values()).enumerate() {
+        out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
         append_number(out, count);
     }
+}
+
+fn append_topic(out: &mut Vec<u8>, topic: &str) {
+    out.extend_from_slice(b"\"topic\":");
+    append_string(out, topic);
+}
+
+fn append_separated<T>(out: &mut Vec<u8>, items: &[T], append: impl Fn(&mut Vec<u8>, &T)) {
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        append(out, item);
+    }
+}
+
+fn append_past(out: &mut Vec<u8>, past: &Past<'_>) {
+    out.extend_from_slice(b"{\"seq\":");
+    append_number(out, past.seq);
+    append_payload(out, past.payload);
+}
+
+fn append_member(out: &mut Vec<u8>, member: &Member<'_>) {
+    out.extend_from_slice(b"{\"user\":");
+    match member.user {
+        Some(user) => append_string(out, user),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"session\":\"");
+    append_hex(out, member.session);
+    out.extend_from_slice(b"\"}");
 }
 
 fn append_position(out: &mut Vec<u8>, epoch: Epoch, seq: u64) {
@@ -125,6 +168,11 @@ pub fn encode_message(
     append_string(out, topic.as_str());
     out.extend_from_slice(b",\"seq\":");
     append_number(out, seq);
+    append_payload(out, payload)
+}
+
+/// The members of a message from `data` on, and the brace that ends it.
+fn append_payload(out: &mut Vec<u8>, payload: Payload<'_>) -> Range<usize> {
     match payload {
         Payload::Json(value) => {
             out.extend_from_slice(b",\"data\":");
@@ -167,6 +215,50 @@ pub fn encode_gap(out: &mut Vec<u8>, topic: Topic<'_>, from: u64, to: u64, reaso
     out.extend_from_slice(b",\"reason\":\"");
     out.extend_from_slice(reason.as_str().as_bytes());
     out.extend_from_slice(b"\"}}");
+}
+
+/// Appends a notice. The members `join` and `leave` tell of one who came or went, `joined` and
+/// `left` of several at once.
+pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
+    match *notice {
+        Notice::Mode { filter, now, reason } => {
+            out.extend_from_slice(b"{\"mode\":{");
+            append_topic(out, filter);
+            out.extend_from_slice(b",\"now\":\"");
+            out.extend_from_slice(now.as_str().as_bytes());
+            out.extend_from_slice(b"\",\"reason\":\"");
+            out.extend_from_slice(reason.as_str().as_bytes());
+            out.extend_from_slice(b"\"}}");
+        }
+        Notice::Presence { topic, joined, left, count } => {
+            out.extend_from_slice(b"{\"presence\":{");
+            append_topic(out, topic);
+            match (joined, left) {
+                ([member], []) => {
+                    out.extend_from_slice(b",\"join\":");
+                    append_member(out, member);
+                }
+                ([], [member]) => {
+                    out.extend_from_slice(b",\"leave\":");
+                    append_member(out, member);
+                }
+                _ => {
+                    append_members(out, b",\"joined\":", joined);
+                    append_members(out, b",\"left\":", left);
+                }
+            }
+            out.extend_from_slice(b",\"count\":");
+            append_number(out, count);
+            out.extend_from_slice(b"}}");
+        }
+    }
+}
+
+fn append_members(out: &mut Vec<u8>, name: &[u8], members: &[Member<'_>]) {
+    out.extend_from_slice(name);
+    out.push(b'[');
+    append_separated(out, members, append_member);
+    out.push(b']');
 }
 
 /// Appends `text` as a JSON string with its quotes (RFC 8259 §7).

@@ -97,6 +97,8 @@ fn append_options(out: &mut Vec<u8>, options: &SubscribeOptions<'_>) {
     }
     if options.latest {
         append_text(out, "mode", "latest");
+    } else if options.all {
+        append_text(out, "mode", "all");
     }
     if let Some(rate) = options.max_rate {
         append_key(out, "max_rate");
@@ -119,6 +121,10 @@ fn append_options(out: &mut Vec<u8>, options: &SubscribeOptions<'_>) {
         };
         append_key(out, name);
         append_float(out, amount);
+        if let Some(ms) = deadband.max_silence_ms {
+            append_key(out, "max_silence_ms");
+            append_number(out, ms.into());
+        }
         out.push(b'}');
     }
     if options.presence {

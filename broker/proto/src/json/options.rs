@@ -49,7 +49,10 @@ pub(super) fn read<'a>(
         match key {
             "last" => options.last = boolean("`last`", &value)?,
             "since" => options.since = Some(since(&value, filter)?),
-            "mode" => options.latest = is_latest(&value)?,
+            "mode" => {
+                options.latest = is_latest(&value)?;
+                options.all = !options.latest;
+            }
             "max_rate" => options.max_rate = Some(max_rate(&value)?),
             "key" => options.key = Some(pointer(&value)?),
             "fields" => options.fields = fields(&value)?,
@@ -107,12 +110,16 @@ fn fields<'a>(value: &Value<'_, 'a>) -> Result<Vec<&'a str>, CommandError> {
 fn deadband<'a>(value: &Value<'_, 'a>) -> Result<Deadband<'a>, CommandError> {
     let error = || wrong("`deadband`", "{\"field\": a name, \"abs\" or \"pct\": a number}");
     let amount = |value: &Value<'_, '_>| value.as_f64().filter(|n| n.is_finite() && *n >= 0.0);
-    let (mut field, mut delta) = (None, None);
+    let (mut field, mut delta, mut max_silence_ms) = (None, None, None);
     for (key, value) in value.members().ok_or_else(error)? {
         let is_new = match key {
             "field" => field.replace(value.as_str().ok_or_else(error)?).is_none(),
             "abs" => delta.replace(Delta::Absolute(amount(&value).ok_or_else(error)?)).is_none(),
             "pct" => delta.replace(Delta::Percent(amount(&value).ok_or_else(error)?)).is_none(),
+            "max_silence_ms" => {
+                let ms = value.as_u64().and_then(|ms| u32::try_from(ms).ok()).filter(|&ms| ms > 0);
+                max_silence_ms.replace(ms.ok_or_else(error)?).is_none()
+            }
             _ => false,
         };
         if !is_new {
@@ -120,7 +127,7 @@ fn deadband<'a>(value: &Value<'_, 'a>) -> Result<Deadband<'a>, CommandError> {
         }
     }
     match (field, delta) {
-        (Some(field), Some(delta)) => Ok(Deadband { field, delta }),
+        (Some(field), Some(delta)) => Ok(Deadband { field, delta, max_silence_ms }),
         _ => Err(error()),
     }
 }

@@ -94,7 +94,8 @@ fn p_12_a_payload_that_waits_for_many_is_held_once() {
     const SUBSCRIBERS: usize = 100;
     const MESSAGES: u64 = 100;
     const BYTES: usize = 60_000;
-    attack_alone(&["--backlog-bytes-max", "8388608"], |broker, _| {
+    let settings = ["--backlog-bytes-max", "8388608", "--history-messages", "0", "--last-ms", "0"];
+    attack_alone(&settings, |broker, _| {
         let mut clients: Vec<WsClient> =
             (0..SUBSCRIBERS).map(|_| subscriber(broker.address(), "hot")).collect();
         let before = broker.metrics("altavoz_allocated_bytes");
@@ -120,7 +121,9 @@ fn p_12_a_payload_that_waits_for_many_is_held_once() {
     });
 }
 
-const RACE: [&str; 6] = [
+const RACE: [&str; 8] = [
+    "--overload",
+    "close",
     "--backlog-bytes-max",
     "262144",
     "--close-timeout-ms",

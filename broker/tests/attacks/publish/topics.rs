@@ -212,6 +212,10 @@ fn p_10_very_many_topics_cost_little_and_are_given_back() {
         "10000000",
         "--workers",
         "2",
+        "--history-messages",
+        "0",
+        "--last-ms",
+        "0",
     ]);
     let canary = Canary::start(&broker);
     let mut clients: Vec<WsClient> = (0..CONNECTIONS).map(|_| connect(broker.address())).collect();

@@ -115,6 +115,7 @@ fn r_04_the_cap_holds_over_all_workers() {
     let settings = ["--message-bytes-max", "4096", "--backlog-bytes-max", "1048576"];
     let settings = [&settings[..], &["--backlog-total-bytes-max", "4194304"]].concat();
     let settings = [&settings[..], &["--commands-per-second-max", "1000000"]].concat();
+    let settings = [&settings[..], &["--overload", "close"]].concat();
     attack_alone(&settings, |broker, _| {
         let slow: Vec<WsClient> = (0..40).map(|_| subscriber(broker.address(), "t")).collect();
         let mut publisher = connect(broker.address());

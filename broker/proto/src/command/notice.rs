@@ -1,0 +1,93 @@
+//! What the broker says without being asked, besides messages and gaps: that a subscription is
+//! served otherwise, that someone came or went. Plain values, made by the hub and written by the
+//! codecs.
+
+use super::Member;
+
+/// One notice about a topic or a subscription.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Notice<'a> {
+    /// A subscription is served in another mode from here on.
+    Mode {
+        /// The filter as it was subscribed to.
+        filter: &'a str,
+        /// The mode.
+        now: Serving,
+        /// Why.
+        reason: ModeReason,
+    },
+    /// Who came to a topic and who left it, one at a time or many at once.
+    Presence {
+        /// The topic.
+        topic: &'a str,
+        /// Who is there now and was not.
+        joined: &'a [Member<'a>],
+        /// Who was there and is not now.
+        left: &'a [Member<'a>],
+        /// How many are there now.
+        count: u64,
+    },
+}
+
+/// How a subscription is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Serving {
+    /// `all`, 1: every message, in order.
+    All = 1,
+    /// `latest`, 2: the newest message of each topic or key as soon as it can be sent.
+    Latest = 2,
+    /// `slow`, 3: the newest message of each topic or key every two seconds at most.
+    Slow = 3,
+}
+
+impl Serving {
+    /// The name in the JSON protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Latest => "latest",
+            Self::Slow => "slow",
+        }
+    }
+
+    /// The number in the binary protocol.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The mode with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::All, Self::Latest, Self::Slow].get(usize::from(code).checked_sub(1)?).copied()
+    }
+}
+
+/// Why a subscription is served otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ModeReason {
+    /// `slow`, 1: the client does not keep up.
+    Slow = 1,
+    /// `caught_up`, 2: it keeps up again.
+    CaughtUp = 2,
+}
+
+impl ModeReason {
+    /// The name in the JSON protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::CaughtUp => "caught_up",
+        }
+    }
+
+    /// The number in the binary protocol.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The reason with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        [Self::Slow, Self::CaughtUp].get(usize::from(code).checked_sub(1)?).copied()
+    }
+}

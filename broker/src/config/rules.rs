@@ -1,0 +1,213 @@
+//! Topic rules: what is kept of a topic, and what becomes of those who can't keep up with it. The
+//! first rule whose filter matches a topic holds for it, and a last one, made of the settings of
+//! the same names, for all others.
+//!
+//! Plain values, read from the settings; the hub asks for a topic's rule once, when it is made.
+
+use std::sync::Arc;
+
+use broker_proto::topic::{Filter, Topic};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::Config;
+
+/// All rules, in the order in which they are asked.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    rules: Vec<(Box<str>, Arc<Rule>)>,
+    default: Arc<Rule>,
+    system: Arc<Rule>,
+}
+
+/// What holds for a topic.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// Most messages kept for those who come back or ask; 0 keeps none.
+    pub history_messages: u32,
+    /// How long they are kept, in milliseconds.
+    pub history_ms: u64,
+    /// Most bytes of memory they take; the newest message is kept whatever its size.
+    pub history_bytes: u64,
+    /// How long the last message is kept for those who subscribe with `last`, in milliseconds; 0
+    /// does not keep it.
+    pub last_ms: u64,
+    /// What becomes of the messages of a subscriber that reads too slowly.
+    pub overload: Overload,
+    /// Whether it is known who is there.
+    pub presence: Presence,
+    /// Longest payload in bytes; a longer one is answered `too_large`. None: what fits a message.
+    pub payload_bytes_max: Option<u32>,
+    /// For how long messages may wait to be sent together, in milliseconds.
+    pub flush_ms: u32,
+    /// Subscribers that ask for no mode get `latest`.
+    pub latest: bool,
+    /// With `latest`: at most so many messages a second of a topic or key, unless they ask for
+    /// another rate.
+    pub max_rate: Option<f64>,
+}
+
+/// What becomes of the messages of a subscriber that reads too slowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Overload {
+    /// Only the newest of each topic is sent, with gap notices, until it keeps up again.
+    Conflate,
+    /// The oldest are dropped, with gap notices.
+    DropOldest,
+    /// The connection is closed with 4408.
+    Close,
+}
+
+/// Whether it is known who is subscribed to a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[value(rename_all = "snake_case")]
+pub enum Presence {
+    /// Nobody is told.
+    None,
+    /// Every client may ask how many there are and who, and be told who comes and goes.
+    Members,
+}
+
+/// A rule as it stands in the settings file; what it leaves out is as in the settings of the same
+/// names.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleEntry {
+    /// The topics it holds for.
+    pub filter: String,
+    history_messages: Option<u32>,
+    history_ms: Option<u64>,
+    history_bytes: Option<u64>,
+    last_ms: Option<u64>,
+    overload: Option<Overload>,
+    presence: Option<Presence>,
+    payload_bytes_max: Option<u32>,
+    flush_ms: Option<u32>,
+    mode: Option<Mode>,
+    max_rate: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    All,
+    Latest,
+}
+
+/// Longest flush delay: what a person looking at a dashboard takes for at once.
+const FLUSH_MS_MAX: u32 = 1_000;
+
+impl RuleEntry {
+    /// What is wrong with it, if anything.
+    pub(super) fn check(&self) -> Result<(), String> {
+        Filter::new(&self.filter).map_err(|error| format!("filter: {error}"))?;
+        if let Some(rate) = self.max_rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            return Err(format!("max_rate = {rate}: must be a number above 0"));
+        }
+        if self.max_rate.is_some() && self.mode != Some(Mode::Latest) {
+            return Err("max_rate needs mode = \"latest\"".to_owned());
+        }
+        match self.flush_ms {
+            Some(ms) if ms > FLUSH_MS_MAX => {
+                Err(format!("flush_ms = {ms}: must be at most {FLUSH_MS_MAX}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn over(&self, default: &Rule) -> Rule {
+        Rule {
+            history_messages: self.history_messages.unwrap_or(default.history_messages),
+            history_ms: self.history_ms.unwrap_or(default.history_ms),
+            history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
+            last_ms: self.last_ms.unwrap_or(default.last_ms),
+            overload: self.overload.unwrap_or(default.overload),
+            presence: self.presence.unwrap_or(default.presence),
+            payload_bytes_max: self.payload_bytes_max.or(default.payload_bytes_max),
+            flush_ms: self.flush_ms.unwrap_or(default.flush_ms),
+            latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
+            max_rate: self.max_rate.or(default.max_rate),
+        }
+    }
+}
+
+impl Rules {
+    /// The rules of these settings.
+    pub fn new(config: &Config) -> Self {
+        let default = Rule {
+            history_messages: config.history_messages,
+            history_ms: config.history_ms,
+            history_bytes: config.history_bytes,
+            last_ms: config.last_ms,
+            overload: config.overload,
+            presence: config.presence,
+            payload_bytes_max: None,
+            flush_ms: config.flush_ms,
+            latest: false,
+            max_rate: None,
+        };
+        let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
+        let rules = config.topic.iter().map(rule).collect();
+        // The broker's own numbers: yesterday's are of no use.
+        let system = Rule { history_messages: 0, presence: Presence::None, ..default.clone() };
+        Self { rules, default: default.into(), system: system.into() }
+    }
+
+    /// The rule that holds for a topic.
+    pub fn of(&self, topic: Topic<'_>) -> Arc<Rule> {
+        let matches = |filter: &str| Filter::new(filter).is_ok_and(|filter| filter.matches(topic));
+        match self.rules.iter().find(|(filter, _)| matches(filter)) {
+            Some((_, rule)) => rule.clone(),
+            None if topic.is_system() => self.system.clone(),
+            None => self.default.clone(),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether anything is kept of a topic's messages.
+    pub fn keeps(&self) -> bool {
+        self.history_messages > 0 || self.last_ms > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_rule_that_matches_holds_and_what_it_leaves_out_is_as_in_the_settings() {
+        let text = r#"
+            [[topic]]
+            filter = "chat/#"
+            history_messages = 7
+            overload = "drop_oldest"
+            [[topic]]
+            filter = "chat/secret"
+            history_messages = 0
+        "#;
+        #[derive(Deserialize)]
+        struct File {
+            topic: Vec<RuleEntry>,
+        }
+        let File { topic } = toml::from_str(text).unwrap();
+        let rules = Rules::new(&Config { topic, last_ms: 5, ..Config::default() });
+        let of = |name| rules.of(Topic::new(name).unwrap());
+        assert_eq!((of("chat/secret").history_messages, of("chat/a").last_ms), (7, 5));
+        assert_eq!(of("chat/a").overload, Overload::DropOldest);
+        assert_eq!(of("other").overload, Overload::Conflate);
+        assert_eq!(of("$SYS/broker").history_messages, 0);
+    }
+
+    #[test]
+    fn a_rule_that_makes_no_sense_is_refused_by_name() {
+        let check = |text: &str| toml::from_str::<RuleEntry>(text).unwrap().check();
+        assert!(check("filter = \"a/#/b\"").unwrap_err().starts_with("filter: "));
+        assert!(check("filter = \"a\"\nmax_rate = 2").unwrap_err().contains("latest"));
+        assert!(check("filter = \"a\"\nflush_ms = 2000").unwrap_err().contains("1000"));
+        assert_eq!(check("filter = \"a\"\nmode = \"latest\"\nmax_rate = 0.5"), Ok(()));
+    }
+}

@@ -1,0 +1,204 @@
+//! Delivery: from a message in the mailbox to the pending lists of its subscribers. The plain
+//! subscribers' loop is where the broker spends its time: nothing is looked up or allocated there.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use super::Hub;
+use super::cohort::{Cohort, Emission, Reading};
+use super::lists::Watched;
+use super::message::Message;
+use super::session::{Seat, Session};
+use super::special::Stage;
+
+/// Stands for a list that a message is not for.
+const NO_LIST: u32 = u32::MAX;
+
+/// Messages of cohorts that fall due are sent in one turn up to this many.
+const DUE_MAX: usize = 4_096;
+
+impl Hub {
+    /// Appends a message to the pending frames of its subscribers; returns how many they are.
+    pub(super) fn deliver(&mut self, message: &Arc<Message>) -> usize {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.lists.keys_of(message.topic(), &mut keys);
+        let frame = self.outbox.add_shared(message.clone());
+        let is_one = keys.len() == 1;
+        let (mut count, mut has_special) = (0, false);
+        let Self { lists, sessions, outbox, held, handled, .. } = self;
+        for key in &mut keys {
+            let list = lists.list(*key);
+            let is_for_list = match &mut list.watched {
+                // A message from before the first subscription here is for wildcard filters only.
+                Watched::Topic { seq, .. } => {
+                    let is_next = message.seq() > *seq;
+                    debug_assert!(message.seq() <= *seq + 1, "a worker sees all, in order");
+                    *seq = message.seq().max(*seq);
+                    is_next
+                }
+                Watched::Filter { from, .. } => *handled > *from,
+            };
+            if !is_for_list {
+                *key = NO_LIST;
+                continue;
+            }
+            list.matched += 1;
+            has_special |= list.special.is_some();
+            for subscriber in &list.subscribers {
+                let Some(session) = &mut sessions[subscriber.slot as usize] else { continue };
+                if !is_one && outbox.ends_with(session.pending, frame) {
+                    continue;
+                }
+                if session.slow.is_some() {
+                    held.push((subscriber.slot, *key));
+                    continue;
+                }
+                session.pending = outbox.append(subscriber.slot, session.pending, frame);
+                session.sent += 1;
+                count += 1;
+            }
+        }
+        if has_special {
+            keys.retain(|key| *key != NO_LIST);
+            count += self.deliver_special(message, &keys);
+        }
+        self.keys = keys;
+        self.deliver_held(message);
+        self.counters().mail.add(1);
+        self.count_deliveries(count);
+        count
+    }
+
+    /// Sends what cohorts have due by now.
+    pub(super) fn deliver_due(&mut self) {
+        let mut keys = std::mem::take(&mut self.keys);
+        let mut left = DUE_MAX;
+        while left > 0 && self.timers.peek().is_some_and(|Reverse((at, _))| *at <= self.now_ms) {
+            let Some(Reverse((_, cohort))) = self.timers.pop() else { break };
+            let mut count = 0;
+            while left > 0
+                && let Some(served) = self.cohorts.get_mut(cohort as usize)
+                && let Some(emission) = served.take_due(self.now_ms)
+            {
+                left -= 1;
+                self.lists.keys_of(emission.message.topic(), &mut keys);
+                count += self.emit(cohort, &emission, &keys);
+            }
+            self.count_deliveries(count);
+            self.arm(cohort);
+        }
+        self.keys = keys;
+    }
+
+    /// Notes when a cohort has something due next.
+    fn arm(&mut self, cohort: u32) {
+        let served = self.cohorts.get(cohort as usize);
+        if let Some(at_ms) = served.and_then(Cohort::next_due_ms) {
+            self.timers.push(Reverse((at_ms, cohort)));
+        }
+    }
+
+    fn count_deliveries(&self, count: usize) {
+        self.counters().deliveries.add(count as u64);
+        self.counters().messages_out.add(count as u64);
+    }
+
+    fn deliver_special(&mut self, message: &Arc<Message>, keys: &[u32]) -> usize {
+        let mut reading = Reading::default();
+        let mut count = 0;
+        for &key in keys {
+            let mut at = 0;
+            while let Some(cohort) = self.special_of(key, |held| held.cohorts.get(at).copied()) {
+                at += 1;
+                let served = &mut self.cohorts[cohort as usize];
+                let was_due_ms = served.next_due_ms();
+                match served.handle_message(message, &mut reading, self.now_ms) {
+                    Some(emission) => count += self.emit(cohort, &emission, keys),
+                    None if served.next_due_ms() == was_due_ms => {}
+                    None => self.arm(cohort),
+                }
+            }
+            let mut at = 0;
+            while let Some(special) = self.special_of(key, |held| held.catching.get(at).copied()) {
+                at += 1;
+                count += usize::from(self.catch_live(special, message, keys));
+            }
+        }
+        count
+    }
+
+    fn special_of<T>(
+        &mut self,
+        list: u32,
+        find: impl FnOnce(&super::lists::Specials) -> Option<T>,
+    ) -> Option<T> {
+        find(self.lists.list(list).special.as_deref()?)
+    }
+
+    /// Sends a message to all members of a cohort. `keys` are the lists that match its topic.
+    fn emit(&mut self, cohort: u32, emission: &Emission, keys: &[u32]) -> usize {
+        let frame = self.outbox.add_shared(emission.message.clone());
+        let Self { cohorts, sessions, outbox, held, .. } = self;
+        let cohort = &cohorts[cohort as usize];
+        let (list, is_latest) = (cohort.list, cohort.wanted().latest);
+        let mut count = 0;
+        for member in &cohort.members {
+            let Some(session) = &mut sessions[member.slot as usize] else { continue };
+            if keys.len() > 1 && owner(session, keys, &self.specials) != Some(list) {
+                session.account_mut().filtered += 1;
+            } else if session.slow.is_some() || (is_latest && session.waiting > 0) {
+                held.push((member.slot, list));
+            } else {
+                session.pending = outbox.append(member.slot, session.pending, frame);
+                session.sent += 1;
+                count += 1;
+            }
+        }
+        let mut held = std::mem::take(&mut self.held);
+        for (slot, list) in held.drain(..) {
+            self.hold_back(slot, list, &emission.message, emission.mark, is_latest);
+        }
+        self.held = held;
+        count
+    }
+
+    /// Those who are slow: each gets it later, or a newer one instead.
+    fn deliver_held(&mut self, message: &Arc<Message>) {
+        if self.held.is_empty() {
+            return;
+        }
+        let mut held = std::mem::take(&mut self.held);
+        for (slot, list) in held.drain(..) {
+            self.hold_back(slot, list, message, message.topic().id(), false);
+        }
+        self.held = held;
+    }
+
+    /// The list by which a session gets the messages of a topic that `keys` match.
+    pub(super) fn owner_of(&self, slot: u32, keys: &[u32]) -> Option<u32> {
+        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        owner(session, keys, &self.specials)
+    }
+}
+
+/// Of the subscriptions that match, a plain one delivers a message, or else the first that is not
+/// paused: what several subscriptions match comes once.
+fn owner(
+    session: &Session,
+    keys: &[u32],
+    specials: &slab::Slab<super::special::Special>,
+) -> Option<u32> {
+    let mut first = None;
+    for subscription in session.subscriptions.iter().filter(|held| keys.contains(&held.list)) {
+        match subscription.seat {
+            Seat::Plain(_) => return Some(subscription.list),
+            Seat::Special(key) => {
+                let is_paused = matches!(specials[key as usize].stage, Stage::Paused { .. });
+                if !is_paused && first.is_none() {
+                    first = Some(subscription.list);
+                }
+            }
+        }
+    }
+    first
+}

@@ -1,0 +1,134 @@
+//! What is kept of a topic: its newest messages, for those who come back or come late. Their seqs
+//! are contiguous and end with the topic's newest.
+//!
+//! Bounded by the topic's rule in number, bytes and age; what all topics keep together is bounded
+//! by whoever holds the [`Budget`]. No locks and no clock: the topic's lock guards it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::message::Message;
+use crate::config::rules::Rule;
+
+/// The messages that are kept of one topic.
+#[derive(Debug, Default)]
+pub struct History {
+    kept: VecDeque<Kept>,
+    bytes: u64,
+}
+
+/// A message that is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// The message.
+    pub message: Arc<Message>,
+    /// When it was published, in ms of the broker's clock.
+    pub at_ms: u64,
+}
+
+/// What all topics may keep together.
+#[derive(Debug)]
+pub struct Budget {
+    bytes: AtomicU64,
+    bytes_max: u64,
+}
+
+impl History {
+    /// Keeps a message, which must be the next of its topic, and drops what is too much.
+    pub fn push(&mut self, message: Arc<Message>, now_ms: u64, rule: &Rule, budget: &Budget) {
+        let bytes = message.held_bytes() as u64;
+        self.kept.push_back(Kept { message, at_ms: now_ms });
+        self.bytes += bytes;
+        budget.add(bytes);
+        self.trim(now_ms, rule, budget);
+    }
+
+    /// Drops what is too old or too much. The newest is kept for as long as the rule keeps the
+    /// last value, whatever its size.
+    pub fn trim(&mut self, now_ms: u64, rule: &Rule, budget: &Budget) {
+        let squeezed = budget.is_spent();
+        let messages_max = if squeezed { 0 } else { rule.history_messages as usize };
+        while let Some(oldest) = self.kept.front() {
+            let is_last = self.kept.len() == 1;
+            let age_ms = now_ms.saturating_sub(oldest.at_ms);
+            let is_history = self.kept.len() <= messages_max
+                && age_ms < rule.history_ms
+                && (self.bytes <= rule.history_bytes || is_last);
+            if is_history || (is_last && age_ms < rule.last_ms) {
+                break;
+            }
+            self.pop(budget);
+        }
+    }
+
+    /// Drops everything.
+    pub fn clear(&mut self, budget: &Budget) {
+        while !self.kept.is_empty() {
+            self.pop(budget);
+        }
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// The newest message.
+    pub fn newest(&self) -> Option<&Kept> {
+        self.kept.back()
+    }
+
+    /// The messages that are history by `now_ms`: not those that are kept as the last value only.
+    pub fn past(&self, now_ms: u64, rule: &Rule) -> impl DoubleEndedIterator<Item = &Kept> {
+        let old = self.kept.partition_point(|kept| !is_past(kept, now_ms, rule));
+        let skipped = self.kept.len().saturating_sub(rule.history_messages as usize).max(old);
+        self.kept.range(skipped..)
+    }
+
+    /// All that is kept, the last value among it.
+    pub fn all(&self) -> impl DoubleEndedIterator<Item = &Kept> {
+        self.kept.iter()
+    }
+
+    fn pop(&mut self, budget: &Budget) {
+        if let Some(oldest) = self.kept.pop_front() {
+            let bytes = oldest.message.held_bytes() as u64;
+            self.bytes -= bytes;
+            budget.sub(bytes);
+        }
+        if self.kept.capacity() > 32 && self.kept.len() * 4 < self.kept.capacity() {
+            self.kept.shrink_to(self.kept.len() * 2);
+        }
+    }
+}
+
+fn is_past(kept: &Kept, now_ms: u64, rule: &Rule) -> bool {
+    now_ms.saturating_sub(kept.at_ms) < rule.history_ms
+}
+
+impl Budget {
+    /// Nothing is kept yet, and at most `bytes_max` may be.
+    pub fn new(bytes_max: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), bytes_max }
+    }
+
+    /// Bytes of memory held by what is kept.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more may be kept: of each topic then only the last message stays, and of a topic
+    /// that keeps nothing yet not even that.
+    pub fn is_spent(&self) -> bool {
+        self.bytes() > self.bytes_max
+    }
+
+    fn add(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn sub(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,337 @@
+//! The ladder that a session steps down which does not keep up, and up again when it does: all →
+//! the newest of each topic → that every two seconds → closed with its last seq. Each step is
+//! announced, and what is passed over has a gap notice.
+//!
+//! Where a subscriber asked for the newest only, the first rung is what it asked for and nothing
+//! is announced. The topic's rule can forbid to conflate: see [`Overload`].
+
+use std::sync::Arc;
+
+use broker_proto::command::{GapReason, ModeReason, Notice, Serving};
+use broker_proto::ws::CloseCode;
+use broker_proto::{bin, json};
+
+use super::message::Message;
+use super::protocol::Protocol;
+use super::session::Seat;
+use super::slow::{Rung, Slow};
+use super::special::Stage;
+use super::topic::Topic;
+use super::{Disconnect, Hub};
+use crate::config::rules::Overload;
+use crate::metrics::CloseReason;
+
+/// Bytes that a slow session is given at once when its socket has taken all.
+const PAGE_BYTES: usize = 64 * 1024;
+/// When the newest has waited for so long, the rate is lowered.
+const LATE_MS: u64 = 2_000;
+/// Time between what is sent to a session on the lowest rung.
+const SLOW_EVERY_MS: u64 = 2_000;
+/// When the newest has waited for so long on the lowest rung, the session ends.
+const HOPELESS_MS: u64 = 30_000;
+/// When nothing was held back for so long, a session goes one rung up.
+const CALM_MS: u64 = 1_000;
+
+impl Hub {
+    /// What waits for a session's socket has changed. True: it is so much that the session steps
+    /// down, and what [`may_hold_back`](Self::may_hold_back) must be taken back.
+    pub fn handle_backlog(&mut self, slot: u32, messages: u32, bytes: u64) -> bool {
+        let now_ms = self.now_ms;
+        let half = self.config.backlog_bytes_max / 2;
+        let Some(session) = self.session(slot) else { return false };
+        session.waiting = messages;
+        session.waiting_bytes = bytes;
+        if bytes == 0 {
+            if session.slow.is_some() {
+                self.drained.push(slot);
+            }
+            return false;
+        }
+        if bytes <= half {
+            return false;
+        }
+        match &mut session.slow {
+            None => {
+                session.slow = Some(Box::new(Slow::new(Rung::Latest, now_ms)));
+                self.slow_sessions.push(slot);
+            }
+            Some(slow) if slow.rung == Rung::Holding => slow.rung = Rung::Latest,
+            Some(_) => {}
+        }
+        true
+    }
+
+    /// Whether a message that waits for a session's socket may be taken back for a newer one.
+    pub fn may_hold_back(&self, slot: u32, message: &Message) -> bool {
+        let topic = message.topic();
+        let Some(Some(session)) = self.sessions.get(slot as usize) else { return false };
+        let is_special = session.subscriptions.iter().any(|held| self.is_latest(held.seat));
+        !is_special && topic.rule().overload != Overload::Close
+    }
+
+    /// Takes back a message that waited for a session's socket.
+    pub fn take_back(&mut self, slot: u32, message: &Arc<Message>) {
+        let mut keys = std::mem::take(&mut self.keys);
+        self.lists.keys_of(message.topic(), &mut keys);
+        let list = self.owner_of(slot, &keys);
+        self.keys = keys;
+        let Some(session) = self.session(slot) else { return };
+        session.sent -= 1;
+        match list {
+            Some(list) => self.hold_back(slot, list, message, message.topic().id(), false),
+            None => session.account_mut().dropped += 1,
+        }
+    }
+
+    /// A message for a slow session: sent, put aside, or put in the place of an older one.
+    pub(super) fn hold_back(
+        &mut self,
+        slot: u32,
+        list: u32,
+        message: &Arc<Message>,
+        mark: u64,
+        by_request: bool,
+    ) {
+        let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
+        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        if session.slow.is_none() {
+            self.slow_sessions.push(slot);
+        }
+        let slow = session.slow.get_or_insert_with(|| Box::new(Slow::new(Rung::Holding, now_ms)));
+        let is_free = session.waiting == 0 && slow.is_empty() && slow.rung < Rung::Slow;
+        let overload = message.topic().rule().overload;
+        let is_as_asked =
+            !by_request && (slow.rung == Rung::Holding || overload == Overload::Close);
+        if is_free || is_as_asked {
+            return self.append(slot, message);
+        }
+        slow.held_back_ms = now_ms;
+        if by_request || overload == Overload::Conflate {
+            if slow.newest.holds(mark, message) {
+                return;
+            }
+            if slow.newest.put(mark, message.clone(), now_ms, by_request) {
+                session.account_mut().conflated += 1;
+            }
+        } else {
+            let dropped = slow.push(message.clone(), bytes_max / 2);
+            session.account_mut().dropped += dropped;
+        }
+        let Some(slow) = &mut session.slow else { return };
+        if slow.bytes() > bytes_max {
+            self.hopeless.push(slot);
+        }
+        if !by_request && !slow.told.contains(&list) {
+            slow.told.push(list);
+            let now = serving(slow.rung);
+            self.tell_mode(slot, list, now, ModeReason::Slow);
+        }
+    }
+
+    /// Sessions whose sockets have taken all get more of what was put aside.
+    pub(super) fn flush_drained(&mut self) {
+        for slot in std::mem::take(&mut self.drained) {
+            let is_due = |slow: &Slow| slow.rung < Rung::Slow;
+            if self.session(slot).is_some_and(|s| s.slow.as_deref().is_some_and(is_due)) {
+                self.flush_slow(slot);
+            }
+        }
+    }
+
+    /// Once a second: who steps down further, who up again, and who must go.
+    pub(super) fn climb(&mut self) {
+        for slot in std::mem::take(&mut self.slow_sessions) {
+            if self.step(slot) {
+                self.slow_sessions.push(slot);
+            }
+        }
+    }
+
+    /// Bytes of memory of what is put aside for this worker's slow sessions; what several share
+    /// counts for each.
+    pub fn held_back_bytes(&self) -> u64 {
+        let sessions =
+            self.slow_sessions.iter().filter_map(|&slot| self.sessions.get(slot as usize));
+        let slow = sessions.flatten().filter_map(|session| session.slow.as_deref());
+        slow.map(Slow::bytes).sum()
+    }
+
+    /// The sessions that can't be served any more, with what they are told.
+    pub fn take_hopeless(&mut self) -> Vec<(u32, Disconnect)> {
+        let slots = std::mem::take(&mut self.hopeless);
+        slots.into_iter().filter_map(|slot| Some((slot, self.too_slow(slot)?))).collect()
+    }
+
+    /// Whether a session stays on the ladder.
+    fn step(&mut self, slot: u32) -> bool {
+        let now_ms = self.now_ms;
+        let Some(session) = self.session(slot) else { return false };
+        let waiting = session.waiting;
+        let Some(slow) = &mut session.slow else { return false };
+        let oldest_ms = slow.newest.oldest().map_or(0, |entry| now_ms - entry.since_ms);
+        let is_calm = waiting == 0 && slow.is_empty() && now_ms - slow.held_back_ms >= CALM_MS;
+        match slow.rung {
+            Rung::Holding if is_calm => {
+                session.slow = None;
+                return false;
+            }
+            Rung::Latest if is_calm => {
+                let told = std::mem::take(&mut slow.told);
+                session.slow = None;
+                for list in told {
+                    self.tell_mode(slot, list, Serving::All, ModeReason::CaughtUp);
+                }
+                return false;
+            }
+            Rung::Slow if is_calm => self.change_rung(slot, Rung::Latest, ModeReason::CaughtUp),
+            Rung::Latest if oldest_ms > LATE_MS => {
+                self.change_rung(slot, Rung::Slow, ModeReason::Slow);
+            }
+            Rung::Slow if oldest_ms > HOPELESS_MS => self.hopeless.push(slot),
+            Rung::Slow if waiting == 0 && now_ms - slow.flushed_ms >= SLOW_EVERY_MS => {
+                self.flush_slow(slot);
+            }
+            _ if waiting == 0 && !slow.is_empty() && slow.rung < Rung::Slow => {
+                self.drained.push(slot);
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn change_rung(&mut self, slot: u32, rung: Rung, reason: ModeReason) {
+        let now_ms = self.now_ms;
+        let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) else {
+            return;
+        };
+        slow.rung = rung;
+        slow.held_back_ms = now_ms;
+        for list in slow.told.clone() {
+            self.tell_mode(slot, list, serving(rung), reason);
+        }
+    }
+
+    /// Sends a page of what was put aside for a session.
+    fn flush_slow(&mut self, slot: u32) {
+        let (now_ms, mut bytes) = (self.now_ms, 0);
+        while bytes < PAGE_BYTES {
+            let Some(session) = self.session(slot).filter(|session| session.waiting == 0) else {
+                return;
+            };
+            let Some(slow) = &mut session.slow else { return };
+            slow.flushed_ms = now_ms;
+            if let Some(entry) = slow.newest.take() {
+                bytes += entry.message.held_bytes();
+                let (from, seq) = (entry.first_seq, entry.message.seq());
+                if !entry.by_request && from < seq {
+                    let topic = entry.message.topic().clone();
+                    self.tell_gap(slot, &topic, from, seq - 1, GapReason::Overflow);
+                }
+                self.append(slot, &entry.message);
+            } else if let Some(message) = slow.queue.pop_front() {
+                slow.queue_bytes -= message.held_bytes() as u64;
+                bytes += message.held_bytes();
+                if let Some((topic, from, to)) = slow.gaps.remove(&message.topic().id()) {
+                    self.tell_gap(slot, &topic, from, to, GapReason::Overflow);
+                }
+                self.append(slot, &message);
+            } else {
+                let gaps = std::mem::take(&mut slow.gaps);
+                for (topic, from, to) in gaps.into_values() {
+                    self.tell_gap(slot, &topic, from, to, GapReason::Overflow);
+                }
+                return;
+            }
+        }
+        // The socket may take it all at once; then there is nothing to tell of that.
+        self.drained.push(slot);
+    }
+
+    fn append(&mut self, slot: u32, message: &Arc<Message>) {
+        let frame = self.outbox.add_shared(message.clone());
+        if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) {
+            session.pending = self.outbox.append(slot, session.pending, frame);
+            session.sent += 1;
+        }
+        self.counters().deliveries.add(1);
+        self.counters().messages_out.add(1);
+    }
+
+    /// Sends a message of the past, or one that was put aside for a session alone.
+    pub(super) fn append_past(&mut self, slot: u32, message: &Arc<Message>) {
+        self.append(slot, message);
+    }
+
+    /// Tells a session that messages of a topic will not come.
+    pub(super) fn tell_gap(
+        &mut self,
+        slot: u32,
+        topic: &Topic,
+        from: u64,
+        to: u64,
+        reason: GapReason,
+    ) {
+        self.tell(slot, |protocol, out| match protocol {
+            Protocol::Bin => bin::encode_gap(out, topic.name(), from, to, reason),
+            Protocol::Json | Protocol::Echo => {
+                json::encode_gap(out, topic.name(), from, to, reason);
+            }
+        });
+    }
+
+    fn tell_mode(&mut self, slot: u32, list: u32, now: Serving, reason: ModeReason) {
+        let Some(Some(session)) = self.sessions.get(slot as usize) else { return };
+        if !session.subscriptions.iter().any(|held| held.list == list) {
+            return;
+        }
+        let filter: Box<str> = self.lists.list(list).filter().into();
+        self.tell_notice(slot, &Notice::Mode { filter: &filter, now, reason });
+    }
+
+    /// Sends a notice to one session.
+    pub(super) fn tell_notice(&mut self, slot: u32, notice: &Notice<'_>) {
+        self.tell(slot, |protocol, out| match protocol {
+            Protocol::Bin => bin::encode_notice(out, notice),
+            Protocol::Json | Protocol::Echo => json::encode_notice(out, notice),
+        });
+    }
+
+    fn tell(&mut self, slot: u32, encode: impl FnOnce(Protocol, &mut Vec<u8>)) {
+        let Some(protocol) = self.session(slot).map(|session| session.protocol) else { return };
+        let mut text = std::mem::take(&mut self.answer);
+        text.clear();
+        encode(protocol, &mut text);
+        self.send(slot, protocol.opcode(), &text);
+        self.counters().messages_out.add(1);
+        self.answer = text;
+    }
+
+    fn too_slow(&mut self, slot: u32) -> Option<Disconnect> {
+        let slow = self.session(slot)?.slow.as_deref()?;
+        let message = match slow.newest.oldest() {
+            Some(entry) => {
+                let (seq, topic) = (entry.first_seq - 1, entry.message.topic().as_str());
+                format!("too slow, last seq {seq} of {topic}")
+            }
+            None => "too slow, answers not read".to_owned(),
+        };
+        let (code, reason) = (CloseCode::TOO_SLOW, CloseReason::TooSlow);
+        Some(Disconnect { code, message: message.into(), reason })
+    }
+
+    fn is_latest(&self, seat: Seat) -> bool {
+        let Seat::Special(key) = seat else { return false };
+        let special = &self.specials[key as usize];
+        special.wanted.latest && matches!(special.stage, Stage::Served { .. })
+    }
+}
+
+fn serving(rung: Rung) -> Serving {
+    match rung {
+        Rung::Holding => Serving::All,
+        Rung::Latest => Serving::Latest,
+        Rung::Slow => Serving::Slow,
+    }
+}

@@ -1,0 +1,139 @@
+//! Presence, from the hub's side: sessions come to and leave the topics that let it be known, and
+//! those who asked are told.
+
+use std::sync::Arc;
+
+use broker_proto::command::{Answer, CommandError, ErrorCode, Id, Member, Notice};
+use broker_proto::topic::Topic as TopicName;
+
+use super::Hub;
+use super::lists::Watched;
+use super::mailbox::Mail;
+use super::presence::{Person, PresenceMail};
+use super::topic::{Topic, TopicState};
+use crate::config::rules::Presence;
+
+impl Hub {
+    /// Answers who is subscribed to exactly this topic.
+    pub(super) fn answer_presence(
+        &mut self,
+        slot: u32,
+        id: Option<Id<'_>>,
+        name: TopicName<'_>,
+    ) -> Result<(), CommandError> {
+        if self.shared.directory.rule_of(name).presence == Presence::None {
+            let message = format!("who is subscribed to {} is not told", name.as_str());
+            return Err(CommandError::new(ErrorCode::Forbidden, message));
+        }
+        // Changes that this worker has not told of yet come before the answer.
+        self.deliver_waiting();
+        let topic = self.shared.directory.find(name);
+        let (mut people, count) = topic.map_or_else(Default::default, |topic| {
+            let state = topic.look();
+            let members = state.members.as_deref();
+            members.map_or_else(Default::default, |m| (m.here().collect::<Vec<_>>(), m.count()))
+        });
+        people.sort_unstable_by_key(|person| person.session);
+        let members: Vec<_> = people.iter().map(member).collect();
+        let answer = Answer::Presence { topic: name.as_str(), count, members: &members };
+        self.answer(slot, id, &answer);
+        Ok(())
+    }
+
+    /// A session has subscribed to a list: if that is a topic's, it is among its members.
+    pub(super) fn remember_member(&mut self, slot: u32, list: u32) {
+        let Some(topic) = self.topic_with_members(list) else { return };
+        let Some(session) = self.session(slot) else { return };
+        let person = Person { session: session.id, user: session.user.clone() };
+        let mut state = topic.look();
+        if let Some(members) = &mut state.members {
+            members.join(person);
+            self.tell_change(&topic, &mut state);
+        }
+    }
+
+    /// A session has unsubscribed.
+    pub(super) fn forget_member(&mut self, list: u32, session: u64) {
+        let Some(topic) = self.topic_with_members(list) else { return };
+        let mut state = topic.look();
+        if let Some(members) = &mut state.members {
+            members.leave(session);
+            self.tell_change(&topic, &mut state);
+        }
+    }
+
+    /// Whether a session is told who comes and goes.
+    pub(super) fn set_told(&mut self, slot: u32, list: u32, is_told: bool) {
+        let worker = self.worker;
+        let held = self.lists.list(list);
+        let was_told = held.special.as_ref().is_some_and(|held| held.told.contains(&slot));
+        if was_told == is_told {
+            return;
+        }
+        let told = &mut held.special_mut().told;
+        match is_told {
+            true => told.push(slot),
+            false => told.retain(|other| *other != slot),
+        }
+        let is_watched = !told.is_empty();
+        held.shrink_special();
+        let Some(topic) = self.topic_with_members(list) else { return };
+        if let Some(members) = &mut topic.look().members {
+            members.watchers &= !(1 << worker);
+            members.watchers |= u64::from(is_watched) << worker;
+        }
+    }
+
+    /// Tells those here who asked.
+    pub(super) fn deliver_presence(&mut self, mail: &PresenceMail) {
+        let Some(list) = self.lists.key_of_topic(mail.topic.id()) else { return };
+        let told = self.lists.list(list).special.as_ref().map(|held| held.told.clone());
+        let joined: Vec<_> = mail.change.joined.iter().map(member).collect();
+        let left: Vec<_> = mail.change.left.iter().map(member).collect();
+        let (topic, count) = (mail.topic.as_str(), mail.change.count);
+        let notice = Notice::Presence { topic, joined: &joined, left: &left, count };
+        for slot in told.into_iter().flatten() {
+            self.tell_notice(slot, &notice);
+        }
+    }
+
+    /// Once a second: tells of the changes that were gathered.
+    pub(super) fn tell_gathered(&mut self) {
+        for topic in std::mem::take(&mut self.changed) {
+            let mut state = topic.look();
+            self.post_change(&topic, &mut state);
+        }
+    }
+
+    fn topic_with_members(&mut self, list: u32) -> Option<Arc<Topic>> {
+        match &self.lists.list(list).watched {
+            Watched::Topic { topic, .. } if topic.rule().presence == Presence::Members => {
+                Some(topic.clone())
+            }
+            _ => None,
+        }
+    }
+
+    fn tell_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
+        let Some(members) = state.members.as_deref_mut() else { return };
+        if members.watchers == 0 {
+            return;
+        }
+        if members.is_small() {
+            self.post_change(topic, state);
+        } else if !std::mem::replace(&mut members.is_due, true) {
+            self.changed.push(topic.clone());
+        }
+    }
+
+    fn post_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
+        let Some(members) = state.members.as_deref_mut() else { return };
+        let (workers, change) = (members.watchers, members.take_change());
+        let mail = PresenceMail { topic: topic.clone(), change };
+        self.wakes |= self.shared.post(workers, &Mail::Presence(Arc::new(mail)), state);
+    }
+}
+
+fn member(person: &Person) -> Member<'_> {
+    Member { session: person.session, user: person.user.as_deref() }
+}

@@ -1,0 +1,91 @@
+//! What a slow subscriber is still to get: of each topic or key the newest message alone, in the
+//! order in which the first of each came. Bounded by the number of topics and keys.
+//!
+//! Holds messages and counts; whose they are and when they go out is the hub's to know.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::message::Message;
+
+/// The newest messages, by what they take each other's place for.
+#[derive(Debug, Default)]
+pub struct Newest {
+    /// Where each mark stands: its entry's number, counted from the first entry ever.
+    index: HashMap<u64, u64, RandomState>,
+    entries: VecDeque<Entry>,
+    /// How many entries were ever taken out.
+    taken: u64,
+    bytes: u64,
+}
+
+/// One message that waits.
+#[derive(Debug)]
+pub struct Entry {
+    /// The newest message.
+    pub message: Arc<Message>,
+    /// What tells it from the others: messages of the same mark take each other's place.
+    pub mark: u64,
+    /// The seq of the first message since the last that was sent.
+    pub first_seq: u64,
+    /// When that one came, in ms of the broker's clock.
+    pub since_ms: u64,
+    /// The subscriber asked for the newest only: what is passed over is not announced.
+    pub by_request: bool,
+}
+
+impl Newest {
+    /// Puts a message in, for the one of its mark that is there; whether there was one.
+    pub fn put(&mut self, mark: u64, message: Arc<Message>, now_ms: u64, by_request: bool) -> bool {
+        self.bytes += message.held_bytes() as u64;
+        if let Some(&number) = self.index.get(&mark) {
+            let entry = &mut self.entries[(number - self.taken) as usize];
+            self.bytes -= entry.message.held_bytes() as u64;
+            entry.message = message;
+            return true;
+        }
+        self.index.insert(mark, self.taken + self.entries.len() as u64);
+        let first_seq = message.seq();
+        let entry = Entry { message, mark, first_seq, since_ms: now_ms, by_request };
+        self.entries.push_back(entry);
+        false
+    }
+
+    /// Whether this very message is there already.
+    pub fn holds(&self, mark: u64, message: &Message) -> bool {
+        let entry = |number: &u64| &self.entries[(number - self.taken) as usize];
+        self.index.get(&mark).map(entry).is_some_and(|entry| entry.message.seq() == message.seq())
+    }
+
+    /// Takes out the entry that has waited longest.
+    pub fn take(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.taken += 1;
+        self.index.remove(&entry.mark);
+        self.bytes -= entry.message.held_bytes() as u64;
+        Some(entry)
+    }
+
+    /// The entry that has waited longest.
+    pub fn oldest(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    /// How many messages wait.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of memory that the messages hold.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}

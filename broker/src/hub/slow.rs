@@ -1,0 +1,96 @@
+//! What is known of a session while it does not keep up: on which rung of the ladder it stands,
+//! and what it is still to get. Plain state; the ladder (see [`super::ladder`]) moves it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use super::message::Message;
+use super::newest::Newest;
+use super::topic::Topic;
+
+/// The state of a slow session.
+#[derive(Debug)]
+pub struct Slow {
+    /// Where it stands.
+    pub rung: Rung,
+    /// Of each topic or key the newest message.
+    pub newest: Newest,
+    /// Messages of topics whose oldest are dropped.
+    pub queue: VecDeque<Arc<Message>>,
+    /// Bytes of memory held by the queue.
+    pub queue_bytes: u64,
+    /// What was dropped of each topic and not announced yet: from, to.
+    pub gaps: HashMap<u64, (Arc<Topic>, u64, u64), RandomState>,
+    /// Lists whose subscription was told that it is served otherwise.
+    pub told: Vec<u32>,
+    /// Since when it is slow, in ms of the broker's clock.
+    pub since_ms: u64,
+    /// When something was last held back for it.
+    pub held_back_ms: u64,
+    /// When what it got last was handed to the kernel's or its backlog.
+    pub flushed_ms: u64,
+}
+
+/// How far a session has stepped down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// All is as asked for; only what asked for the newest waits for the socket.
+    Holding,
+    /// The newest of each topic, as soon as the socket takes it.
+    Latest,
+    /// The newest of each topic, every two seconds at most.
+    Slow,
+}
+
+impl Slow {
+    /// A session that has just become slow.
+    pub fn new(rung: Rung, now_ms: u64) -> Self {
+        Self {
+            rung,
+            newest: Newest::default(),
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            gaps: HashMap::default(),
+            told: Vec::new(),
+            since_ms: now_ms,
+            held_back_ms: now_ms,
+            flushed_ms: now_ms,
+        }
+    }
+
+    /// Whether nothing waits for it here.
+    pub fn is_empty(&self) -> bool {
+        self.newest.is_empty() && self.queue.is_empty() && self.gaps.is_empty()
+    }
+
+    /// Messages that wait for it here.
+    pub fn messages(&self) -> u64 {
+        (self.newest.len() + self.queue.len()) as u64
+    }
+
+    /// Bytes of memory that they hold.
+    pub fn bytes(&self) -> u64 {
+        self.newest.bytes() + self.queue_bytes
+    }
+
+    /// Puts a message last; drops the oldest while they are more than `bytes_max`. Returns how
+    /// many were dropped.
+    pub fn push(&mut self, message: Arc<Message>, bytes_max: u64) -> u64 {
+        self.queue_bytes += message.held_bytes() as u64;
+        self.queue.push_back(message);
+        let mut dropped = 0;
+        while self.queue_bytes > bytes_max
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            self.queue_bytes -= oldest.held_bytes() as u64;
+            let topic = oldest.topic();
+            let gap = self.gaps.entry(topic.id());
+            gap.or_insert_with(|| (topic.clone(), oldest.seq(), 0)).2 = oldest.seq();
+            dropped += 1;
+        }
+        dropped
+    }
+}

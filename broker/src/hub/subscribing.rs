@@ -1,0 +1,369 @@
+//! Subscriptions come, change and go: from the commands to a seat in a list, plain or special, and
+//! back. Every way in and out passes here, so that lists, cohorts and sessions agree about who
+//! sits where.
+
+use std::sync::Arc;
+
+use broker_proto::command::{CommandError, Epoch, ErrorCode, SubscribeOptions};
+use broker_proto::topic::{Filter, Topic as TopicName};
+
+use super::Hub;
+use super::cohort::{Cohort, Counts, Member};
+use super::commands::full;
+use super::lists::{Subscriber, Watched};
+use super::session::{Seat, Subscription};
+use super::special::{Special, Stage};
+use super::wanted::Wanted;
+use crate::config::rules::Presence;
+
+/// What came of a subscribe.
+pub(super) struct Subscribed {
+    /// Where the topic stands, for a filter without wildcards.
+    pub(super) position: Option<(Epoch, u64)>,
+    /// With `since`: whether everything after it will come.
+    pub(super) recovered: Option<bool>,
+    /// The subscription that is to get what was before, once the answer is out.
+    pub(super) catching: Option<u32>,
+}
+
+impl Hub {
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        filter: Filter<'_>,
+        options: &SubscribeOptions<'_>,
+        now_ms: u64,
+    ) -> Result<Subscribed, CommandError> {
+        let rule = filter.as_topic().map(|topic| self.shared.directory.rule_of(topic));
+        let wanted = Wanted::new(options, rule.as_deref())?;
+        if options.presence && rule.is_none_or(|rule| rule.presence == Presence::None) {
+            let message = format!("who is subscribed to {} is not told", filter.as_str());
+            return Err(CommandError::new(ErrorCode::Forbidden, message));
+        }
+        let list = match self.find_subscription(slot, filter) {
+            Some(list) => {
+                self.unseat(slot, list);
+                list
+            }
+            None => self.enter(slot, filter, now_ms)?,
+        };
+        self.set_told(slot, list, options.presence);
+        let (start, recovered) = self.start_of(list, options, &wanted);
+        let catching = match start {
+            None => {
+                self.seat(slot, list, &wanted);
+                None
+            }
+            Some(catching) => {
+                Some(self.seat_special(slot, list, &wanted, Stage::Catching(catching)))
+            }
+        };
+        Ok(Subscribed { position: self.position(list), recovered, catching })
+    }
+
+    pub(super) fn unsubscribe(&mut self, slot: u32, filter: Filter<'_>) {
+        if let Some(list) = self.find_subscription(slot, filter) {
+            // What was published before is for this subscription still: another one of the
+            // session that goes on may have begun only behind it.
+            self.deliver_waiting();
+            self.leave(slot, list);
+        }
+    }
+
+    /// Delivers nothing more of a subscription until it is resumed.
+    pub(super) fn pause(
+        &mut self,
+        slot: u32,
+        filter: Filter<'_>,
+        now_ms: u64,
+    ) -> Result<(), CommandError> {
+        let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
+        // What was published before the pause is delivered or conflated before it.
+        self.deliver_waiting();
+        if self.paused(slot, list).is_some() {
+            return Ok(());
+        }
+        let wanted = self.wanted_of(slot, list);
+        self.unseat(slot, list);
+        let matched = self.lists.list(list).matched;
+        self.seat_special(slot, list, &wanted, Stage::Paused { matched, at_ms: now_ms });
+        Ok(())
+    }
+
+    /// Ends a pause: says how much was skipped, and what is to be caught up with.
+    pub(super) fn resume(
+        &mut self,
+        slot: u32,
+        filter: Filter<'_>,
+    ) -> Result<(u64, Option<u32>), CommandError> {
+        let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
+        self.deliver_waiting();
+        let Some((matched, at_ms)) = self.paused(slot, list) else { return Ok((0, None)) };
+        let skipped = self.lists.list(list).matched - matched;
+        let wanted = self.wanted_of(slot, list);
+        self.unseat(slot, list);
+        if skipped == 0 {
+            self.seat(slot, list, &wanted);
+            return Ok((0, None));
+        }
+        let catching = self.start_of_resume(list, skipped, at_ms);
+        let special = self.seat_special(slot, list, &wanted, Stage::Catching(catching));
+        Ok((skipped, Some(special)))
+    }
+
+    /// Takes a session out of a list that it is in.
+    pub(super) fn leave(&mut self, slot: u32, list: u32) {
+        self.set_told(slot, list, false);
+        self.unseat(slot, list);
+        let Some(session) = self.session(slot) else { return };
+        let Some(at) = session.subscriptions.iter().rposition(|held| held.list == list) else {
+            return;
+        };
+        let id = session.id;
+        session.subscriptions.swap_remove(at);
+        if let Some(moved) = session.subscriptions.get(at).copied() {
+            match moved.seat {
+                Seat::Plain(place) => {
+                    self.lists.list(moved.list).subscribers[place as usize].place = at as u32;
+                }
+                Seat::Special(key) => self.specials[key as usize].place = at as u32,
+            }
+        }
+        self.forget_member(list, id);
+        if self.lists.list(list).is_empty() {
+            self.abandon(list);
+        }
+        self.counters().subscriptions.sub(1);
+    }
+
+    /// Enters a new subscription, which has no seat yet.
+    fn enter(&mut self, slot: u32, filter: Filter<'_>, now_ms: u64) -> Result<u32, CommandError> {
+        let held = self.session(slot).map_or(0, |session| session.subscriptions.len());
+        let limit = self.config.subscriptions_max;
+        if held >= limit as usize {
+            let message = format!("this connection has {limit} subscriptions, the limit");
+            return Err(CommandError::new(ErrorCode::TooManySubscriptions, message));
+        }
+        let list = match filter.as_topic() {
+            Some(topic) => self.list_of_topic(topic, now_ms)?,
+            None => self.list_of_filter(filter),
+        };
+        let Some(session) = self.session(slot) else { return Ok(list) };
+        if session.subscriptions.is_empty() {
+            // Most connections have one subscription; don't round up to four.
+            session.subscriptions.reserve_exact(1);
+        }
+        session.subscriptions.push(Subscription { list, seat: NO_SEAT });
+        self.remember_member(slot, list);
+        self.counters().subscriptions.add(1);
+        Ok(list)
+    }
+
+    /// Seats a subscription where it is served from now on.
+    pub(super) fn seat(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>) {
+        if !wanted.is_plain() {
+            self.seat_in_cohort(slot, list, wanted);
+            return;
+        }
+        let Some(place) = self.place_of(slot, list) else { return };
+        let subscribers = &mut self.lists.list(list).subscribers;
+        let seat = Seat::Plain(subscribers.len() as u32);
+        subscribers.push(Subscriber { slot, place });
+        self.set_seat(slot, place, seat);
+    }
+
+    fn seat_in_cohort(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>) {
+        let special = self.lists.list(list).special_mut();
+        let equal = |key: &&u32| *self.cohorts[**key as usize].wanted() == *wanted;
+        let cohort = special.cohorts.iter().find(equal).copied();
+        let cohort = cohort.unwrap_or_else(|| {
+            let key = self.cohorts.insert(Cohort::new(wanted.clone(), list)) as u32;
+            special.cohorts.push(key);
+            key
+        });
+        let served = &self.cohorts[cohort as usize];
+        let mut since = served.counts();
+        since.matched -= served.waiting();
+        let place = served.members.len() as u32;
+        let stage = Stage::Served { cohort, place, since };
+        let special = self.seat_special(slot, list, wanted, stage);
+        self.cohorts[cohort as usize].members.push(Member { slot, special });
+    }
+
+    /// Seats a subscription among the special ones of its list; returns its key.
+    fn seat_special(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>, stage: Stage) -> u32 {
+        let place = self.place_of(slot, list).unwrap_or_default();
+        let is_catching = matches!(stage, Stage::Catching(_));
+        let special = Special { slot, place, list, wanted: wanted.clone(), stage };
+        let key = self.specials.insert(special) as u32;
+        let held = self.lists.list(list).special_mut();
+        held.count += 1;
+        if is_catching {
+            held.catching.push(key);
+            self.catching.push_back(key);
+        }
+        self.set_seat(slot, place, Seat::Special(key));
+        key
+    }
+
+    /// Takes a subscription off its seat, wherever that is; it stays in the list.
+    pub(super) fn unseat(&mut self, slot: u32, list: u32) {
+        let Some(place) = self.place_of(slot, list) else { return };
+        let Some(session) = self.session(slot) else { return };
+        let seat = std::mem::replace(&mut session.subscriptions[place as usize].seat, NO_SEAT);
+        match seat {
+            NO_SEAT => {}
+            Seat::Plain(place) => self.unseat_plain(list, place),
+            Seat::Special(key) => self.unseat_special(key),
+        }
+    }
+
+    fn unseat_plain(&mut self, list: u32, place: u32) {
+        let subscribers = &mut self.lists.list(list).subscribers;
+        subscribers.swap_remove(place as usize);
+        let moved = subscribers.get(place as usize).copied();
+        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
+            subscribers.shrink_to(subscribers.len() * 2);
+        }
+        if let Some(moved) = moved {
+            self.set_seat(moved.slot, moved.place, Seat::Plain(place));
+        }
+    }
+
+    fn unseat_special(&mut self, key: u32) {
+        let Special { slot, list, stage, .. } = self.specials.remove(key as usize);
+        let held = self.lists.list(list).special_mut();
+        held.count -= 1;
+        match stage {
+            Stage::Catching(_) => held.catching.retain(|held| *held != key),
+            Stage::Served { cohort, place, since } => self.leave_cohort(slot, cohort, place, since),
+            Stage::Paused { matched, .. } => {
+                let skipped = self.lists.list(list).matched - matched;
+                if let Some(session) = self.session(slot) {
+                    session.account_mut().skipped += skipped;
+                }
+            }
+        }
+        self.lists.list(list).shrink_special();
+    }
+
+    fn leave_cohort(&mut self, slot: u32, cohort: u32, place: u32, since: Counts) {
+        let served = &mut self.cohorts[cohort as usize];
+        served.members.swap_remove(place as usize);
+        if let Some(moved) = served.members.get(place as usize)
+            && let Stage::Served { place: at, .. } =
+                &mut self.specials[moved.special as usize].stage
+        {
+            *at = place;
+        }
+        let (counts, waiting) = (served.counts(), served.waiting());
+        let (is_empty, list) = (served.members.is_empty(), served.list);
+        if let Some(session) = self.session(slot) {
+            let account = session.account_mut();
+            account.conflated += counts.conflated - since.conflated;
+            account.filtered += counts.filtered - since.filtered;
+            account.dropped += waiting;
+        }
+        if is_empty {
+            self.cohorts.remove(cohort as usize);
+            self.lists.list(list).special_mut().cohorts.retain(|held| *held != cohort);
+        }
+    }
+
+    /// What a subscription wants.
+    fn wanted_of(&self, slot: u32, list: u32) -> Arc<Wanted> {
+        let seat = self.seat_of(slot, list);
+        match seat {
+            Some(Seat::Special(key)) => self.specials[key as usize].wanted.clone(),
+            _ => Arc::default(),
+        }
+    }
+
+    fn paused(&self, slot: u32, list: u32) -> Option<(u64, u64)> {
+        let Some(Seat::Special(key)) = self.seat_of(slot, list) else { return None };
+        match self.specials[key as usize].stage {
+            Stage::Paused { matched, at_ms } => Some((matched, at_ms)),
+            _ => None,
+        }
+    }
+
+    fn seat_of(&self, slot: u32, list: u32) -> Option<Seat> {
+        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        session.subscriptions.iter().find(|held| held.list == list).map(|held| held.seat)
+    }
+
+    fn place_of(&self, slot: u32, list: u32) -> Option<u32> {
+        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let place = session.subscriptions.iter().rposition(|held| held.list == list)?;
+        Some(place as u32)
+    }
+
+    fn set_seat(&mut self, slot: u32, place: u32, seat: Seat) {
+        if let Some(session) = self.session(slot) {
+            session.subscriptions[place as usize].seat = seat;
+        }
+    }
+
+    /// The list of a topic; a new one is entered in the topic's set of workers first, so that
+    /// every message behind the seq that is answered comes to this worker.
+    fn list_of_topic(&mut self, name: TopicName<'_>, now_ms: u64) -> Result<u32, CommandError> {
+        loop {
+            let (topic, made) =
+                self.shared.directory.find_or_create(name, now_ms).map_err(|e| full(&e))?;
+            if let Some(list) = self.lists.key_of_topic(topic.id()) {
+                return Ok(list);
+            }
+            let Ok(mut state) = topic.use_at(now_ms) else { continue };
+            state.join(self.worker);
+            let seq = state.seq;
+            drop(state);
+            if made {
+                self.linger(topic.clone(), now_ms);
+            }
+            return Ok(self.lists.add_topic(topic, seq));
+        }
+    }
+
+    fn list_of_filter(&mut self, filter: Filter<'_>) -> u32 {
+        let (list, made) = self.lists.of_filter(filter);
+        if made {
+            self.shared.interest.join(filter, self.worker);
+            let pushed = self.shared.mailbox(self.worker).pushed();
+            if let Watched::Filter { from, .. } = &mut self.lists.list(list).watched {
+                *from = pushed;
+            }
+        }
+        list
+    }
+
+    /// Nobody here wants a topic or filter any more.
+    fn abandon(&mut self, list: u32) {
+        match self.lists.remove(list) {
+            Watched::Topic { topic, .. } => topic.leave(self.worker),
+            Watched::Filter { filter, .. } => {
+                let filter = Filter::new(&filter).expect("was checked on subscribing");
+                self.shared.interest.leave(filter, self.worker);
+            }
+        }
+    }
+
+    fn find_subscription(&mut self, slot: u32, filter: Filter<'_>) -> Option<u32> {
+        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let mut held = session.subscriptions.iter().map(|subscription| subscription.list);
+        held.find(|&list| self.lists.is_of(list, filter))
+    }
+
+    fn position(&mut self, list: u32) -> Option<(Epoch, u64)> {
+        match &self.lists.list(list).watched {
+            Watched::Topic { topic, seq } => Some((topic.epoch(), *seq)),
+            Watched::Filter { .. } => None,
+        }
+    }
+}
+
+/// A subscription on its way from one seat to another.
+const NO_SEAT: Seat = Seat::Plain(u32::MAX);
+
+fn not_subscribed(filter: Filter<'_>) -> CommandError {
+    CommandError::bad_request(format!("not subscribed to {}", filter.as_str()))
+}
