@@ -126,6 +126,23 @@ impl Account {
         Arrival::InOrder
     }
 
+    /// The first message came after a time in which nothing was asked for: where the topic stands.
+    /// It may be the one that came last before, and none older. Returns how many were missed.
+    pub fn handle_current(&mut self, seq: u64, broker_seq: Option<u64>) -> u64 {
+        self.broker_last = broker_seq.unwrap_or(self.broker_last);
+        if seq < self.last {
+            self.trouble().totals.out_of_order += 1;
+            return 0;
+        }
+        let missed = (seq - self.last).saturating_sub(1);
+        if missed > 0 {
+            self.trouble().totals.missed += missed;
+        }
+        self.delivered += u64::from(seq > self.last);
+        self.last = seq;
+        missed
+    }
+
     /// The broker said that its messages `from` to `to`, both included, will not come.
     pub fn handle_gap(&mut self, from: u64, to: u64) {
         self.broker_last = self.broker_last.max(to);
@@ -378,6 +395,20 @@ mod tests {
         let totals = account.close(8);
         assert_eq!((totals.out_of_order, totals.duplicated, totals.seq_breaks), (1, 1, 1));
         assert_eq!((totals.delivered, totals.conflated), (2, 6));
+    }
+
+    #[test]
+    fn the_current_value_may_be_known_and_what_lies_before_it_was_missed() {
+        let mut account = after(&[1, 2]);
+        assert_eq!(account.handle_current(2, Some(2)), 0);
+        assert_eq!(account.handle_message(3, Some(3)), Arrival::InOrder);
+        assert_eq!(account.handle_current(7, Some(7)), 3);
+        account.handle_message(8, Some(8));
+        let totals = account.close(8);
+        assert!(totals.is_clean(), "{totals:?}");
+        assert_eq!((totals.delivered, totals.missed), (5, 3));
+        account.handle_current(6, Some(6));
+        assert_eq!(account.close(8).out_of_order, 1);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 mod check;
 mod churn;
 mod client;
+mod groups;
 mod keepalive;
 mod latest;
+mod layout;
 mod ledger;
 #[cfg(test)]
 mod merging;
@@ -30,8 +32,10 @@ use std::thread::{self, JoinHandle};
 use serde::{Deserialize, Serialize};
 
 pub use churn::Churn;
+pub use groups::{GroupBook, Move, SIGHTINGS_MAX};
 pub use keepalive::KEEPALIVE_NS;
 pub use latest::Latest;
+pub use layout::{Flips, Group, Layout};
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use part::Part;
 pub use pulse::{PULSE_EVERY_NS, Pulse};
@@ -107,6 +111,8 @@ pub struct Plan {
     pub kernel_timestamps: bool,
     /// Subscriptions are to the newest of each topic alone.
     pub latest: Option<Latest>,
+    /// Who subscribes to what, where that is no regular pattern.
+    pub layout: Option<Layout>,
 }
 
 impl Plan {
@@ -143,18 +149,34 @@ impl Plan {
             storm: None,
             kernel_timestamps: true,
             latest: None,
+            layout: None,
         }
     }
 
     /// The topics that a subscriber subscribes to, in the order of its accounts.
-    pub fn topics_of(&self, subscriber: u32) -> impl Iterator<Item = u32> + use<> {
+    pub fn topics_of(&self, subscriber: u32) -> impl Iterator<Item = u32> + '_ {
         let (first, topics) = (self.first_topic_of(subscriber), self.topics.len() as u32);
-        (0..self.topics_each).map(move |place| (first + place) % topics)
+        let listed = self.layout.as_ref().map_or(&[][..], |layout| layout.topics_of(subscriber));
+        let in_turn = if self.layout.is_some() { 0 } else { self.topics_each };
+        let in_turn = (0..in_turn).map(move |place| (first + place) % topics);
+        listed.iter().copied().chain(in_turn)
+    }
+
+    /// How many topics a subscriber subscribes to.
+    #[must_use]
+    pub fn accounts_of(&self, subscriber: u32) -> u32 {
+        match &self.layout {
+            Some(layout) => layout.topics_of(subscriber).len() as u32,
+            None => self.topics_each,
+        }
     }
 
     /// Which of a subscriber's topics this is, from 0; none if it is not among them.
     #[must_use]
     pub fn place_of(&self, subscriber: u32, topic: u32) -> Option<u32> {
+        if let Some(layout) = &self.layout {
+            return layout.place_of(subscriber, topic);
+        }
         let topics = self.topics.len() as u32;
         let place = (topic + topics).checked_sub(self.first_topic_of(subscriber))? % topics;
         (place < self.topics_each).then_some(place)
@@ -180,6 +202,9 @@ impl Plan {
     /// How many subscribe to a topic.
     #[must_use]
     pub fn subscribers_of(&self, topic: u32) -> u64 {
+        if let Some(layout) = &self.layout {
+            return layout.subscribers_of(topic);
+        }
         let subscriptions = u64::from(self.subscribers) * u64::from(self.topics_each);
         let topics = self.topics.len() as u64;
         (subscriptions + topics - 1 - u64::from(topic)) / topics

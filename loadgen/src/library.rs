@@ -17,9 +17,11 @@ const SEARCH: &str = "find";
 const SCENARIO: &str = "scenario";
 
 /// The scenarios with their files, which say what each is for and hold its defaults.
-pub const BUILT_IN: [(&str, &str); 8] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
+    ("chat", include_str!("../scenarios/chat.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("connect", include_str!("../scenarios/connect.toml")),
+    ("dashboard", include_str!("../scenarios/dashboard.toml")),
     ("echo", include_str!("../scenarios/echo.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
     ("notify", include_str!("../scenarios/notify.toml")),
@@ -256,7 +258,7 @@ mod tests {
     fn what_is_no_scenario_is_refused_by_name() {
         let cases = [
             ("rate = 1", "x.toml: the key `scenario` is missing"),
-            ("scenario = \"fan\"", "x.toml: scenario = \"fan\": there are churn, connect"),
+            ("scenario = \"fan\"", "x.toml: scenario = \"fan\": there are chat, churn"),
             (
                 "scenario = \"fanout\"\nsubscriber = 3",
                 "x.toml: unknown key `subscriber`; is `subscribers` meant?",

@@ -2,6 +2,8 @@
 //! teaches. Decides nothing and opens nothing; read by `main`, handed to the scenarios.
 
 mod access;
+mod chat;
+mod dashboard;
 mod echo;
 mod find;
 mod groups;
@@ -17,6 +19,8 @@ use crate::agents::AgentFlags;
 use crate::compare::Compare;
 
 pub use access::AccessFlags;
+pub use chat::Chat;
+pub use dashboard::Dashboard;
 pub use echo::EchoFlags;
 pub use find::{Bound, Find, Search, Searched};
 pub use groups::{Conduct, Timing};
@@ -81,12 +85,16 @@ pub struct Options {
 /// One subcommand per scenario, and those about results and the machine.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
+    /// Rooms of unequal size, whose members come and go and see each other do so.
+    Chat(Chat),
     /// As fanout, while a share of the subscribers leaves and comes back all the time.
     Churn(ChurnFlags),
     /// Connections that are opened and held: how fast that goes, and what they cost.
     Connect(Connect),
     /// Every connection sends, and gets its own messages back: how long a round trip takes.
     Echo(EchoFlags),
+    /// Users with panels of many topics each, which they close and open again.
+    Dashboard(Dashboard),
     /// Few topics, many subscribers: every message goes to every subscriber of its topic.
     Fanout(Fanout),
     /// The highest rate at which a scenario holds a bound, by search.

@@ -4,6 +4,7 @@
 //! programs.
 
 mod csv;
+mod groups;
 mod json;
 mod machines;
 mod newest;
@@ -21,6 +22,7 @@ use std::mem;
 use hdrhistogram::Histogram;
 
 pub use csv::{COLUMNS, to_csv};
+pub use groups::{Groups, Presence};
 pub use json::to_json;
 pub use newest::Newest;
 pub use outputs::{Files, Outputs};
@@ -92,6 +94,8 @@ pub struct Report {
     pub slow: SlowReaders,
     /// Those whose connections were cut, if the plan cuts some.
     pub storm: StormBook,
+    /// What became of groups of subscriptions.
+    pub groups: Groups,
     /// What became of subscriptions to the newest alone.
     pub newest: Newest,
     /// How long it took until the last connection was ready, its subscription answered.
@@ -184,6 +188,7 @@ impl Report {
             totals: Totals::default(),
             slow: SlowReaders::new(),
             storm: StormBook::new(0),
+            groups: Groups::new(),
             newest: Newest::default(),
             connecting_ns: 0,
             sent: 0,
@@ -221,6 +226,7 @@ impl Report {
         }
         report.parts.close();
         report.seconds = seconds::merge(by_second);
+        report.groups.match_moves(&report.plan);
         report
     }
 
@@ -265,6 +271,7 @@ impl Report {
         let is_whole = self.totals.is_clean()
             && self.slow.totals.is_clean()
             && self.storm.absent == 0
+            && self.groups.book.without_value == 0
             && self.newest.is_right(self.plan.latest)
             && self.unsent() == 0
             && self.strange == 0
@@ -399,6 +406,7 @@ impl Report {
         self.refusals.merge(ledger.refusals);
         self.slow.add(ledger.slow);
         self.storm.add(ledger.storm);
+        self.groups.book.add(ledger.groups);
         self.parts.add(ledger.split);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");

@@ -1,8 +1,10 @@
 //! One file per scenario, and what they have in common: the run, its phases and the output. A
 //! scenario makes a plan from its flags; the engine does the work. Called by `main`.
 
+mod chat;
 mod churn;
 mod connect;
+mod dashboard;
 mod echo;
 mod fanout;
 mod find;
@@ -32,9 +34,11 @@ const UNREACHABLE: u8 = 3;
 /// written. Everything about the target is in the exit code.
 pub fn run(options: &Options) -> anyhow::Result<u8> {
     match &options.command {
+        Command::Chat(options) => chat::run(options),
         Command::Churn(options) => churn::run(options),
         Command::Connect(options) => connect::run(options),
         Command::Echo(options) => echo::run(options),
+        Command::Dashboard(options) => dashboard::run(options),
         Command::Fanout(options) => fanout::run(options),
         Command::Find(options) => find::run(options),
         Command::Notify(options) => notify::run(options),

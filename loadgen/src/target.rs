@@ -91,6 +91,15 @@ pub enum Incoming<'a> {
         /// After a subscribe, where the topic stands, if the server tells.
         position: Option<Position>,
     },
+    /// The command with this id said who we are; the session has this number.
+    Session {
+        /// As it was given to the command.
+        id: u64,
+        /// What others know the session by.
+        number: u64,
+    },
+    /// Someone joined or left a topic.
+    Presence(PresenceChange),
     /// The subscribe with this id succeeded, which asked for what came after a known message.
     Resumed {
         /// As it was given to the command.
@@ -124,6 +133,17 @@ pub enum Incoming<'a> {
     Unknown,
     /// Not the protocol at all: what follows can't be read either.
     Malformed(&'static str),
+}
+
+/// Who joined and left a topic, by the numbers of their sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceChange {
+    /// The topic.
+    pub topic: String,
+    /// Who is subscribed now.
+    pub joined: Vec<u64>,
+    /// Who no longer is.
+    pub left: Vec<u64>,
 }
 
 /// What must come before a session is open.
@@ -174,8 +194,8 @@ impl Target {
     /// `send` one message after the other.
     pub fn open(&self, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
         match self.protocol {
-            Protocol::Json => Encoding::Json.open(&self.access, &wishes(topics), send),
-            Protocol::Bin => Encoding::Bin.open(&self.access, &wishes(topics), send),
+            Protocol::Json => Encoding::Json.open(&self.access, &wishes(topics), false, send),
+            Protocol::Bin => Encoding::Bin.open(&self.access, &wishes(topics), false, send),
             Protocol::Mqtt => mqtt::open(&self.access, send),
             Protocol::Nats | Protocol::Pusher => Wait::Hello,
             Protocol::Echo => Wait::Answers(0),

@@ -3,6 +3,7 @@
 //! something is incomplete or unsent. Owns its socket; decides nothing about the run. Called by
 //! the worker with what the poll reports.
 
+mod group_talk;
 mod incoming;
 mod upgrading;
 mod wishes;
@@ -20,6 +21,7 @@ use crate::sys;
 use crate::target::{MESSAGE_BYTES_MAX, Wait};
 use incoming::{Partial, Talk};
 use upgrading::Upgrading;
+pub(super) use wishes::group_wish;
 
 /// Reads in a row from one socket; after these the others have their turn.
 const READS_MAX: usize = 4;
@@ -132,6 +134,14 @@ impl Client {
     /// Whether it is there to subscribe.
     pub(super) fn is_subscriber(&self) -> bool {
         matches!(self.duty, Duty::Subscribe { .. })
+    }
+
+    /// The place of its first account in the worker's ledger; 0 for who has none.
+    pub(super) fn first_account(&self) -> u32 {
+        match self.duty {
+            Duty::Subscribe { account, .. } => account,
+            Duty::Publish { .. } => 0,
+        }
     }
 
     /// Whether there is a socket.
@@ -282,7 +292,10 @@ impl Client {
             encode_masked_frame(&mut frames, opcode, command, mask_key());
         };
         let wait = match plan.wishes_for(self.duty, desk.ledger) {
-            Some(wishes) => plan.target.open_with(&wishes, send),
+            Some(wishes) => {
+                let asks_number = plan.layout.as_ref().is_some_and(|layout| layout.presence);
+                plan.target.open_with(&wishes, asks_number, send)
+            }
             None => plan.target.open(&plan.names_for(self.duty), send),
         };
         self.stage = Stage::until(wait);

@@ -7,6 +7,8 @@ use broker_proto::ws::CloseCode;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::groups::{GroupBook, Part};
+use super::layout::Layout;
 use super::receive::Receipt;
 use super::slow::{SlowBook, last_seq};
 use super::storm::StormBook;
@@ -78,6 +80,10 @@ pub struct Ledger {
     pub slow: SlowBook,
     /// What became of those whose connections were cut.
     pub storm: StormBook,
+    /// What became of groups of subscriptions.
+    pub groups: GroupBook,
+    #[serde(skip)]
+    has_groups: bool,
     /// Which accounts are those of subscriptions to the newest alone; may be shorter.
     #[serde(skip)]
     pub(super) latest: Vec<bool>,
@@ -125,6 +131,8 @@ impl Ledger {
             hiccups: Hiccups::default(),
             slow: SlowBook::new(0),
             storm: StormBook::new(0),
+            groups: GroupBook::new(&[]),
+            has_groups: false,
             latest: Vec::new(),
             progress: super::Progress::default(),
         }
@@ -149,6 +157,14 @@ impl Ledger {
         measured_from_ns: u64,
         receipt: &Receipt,
     ) {
+        match self.groups.handle_message(index, stamp.seq, stamp.intended_ns, now_ns) {
+            Part::Live => {}
+            Part::First => return self.handle_first(index, stamp.seq, broker_seq, now_ns),
+            Part::AfterEnd => {
+                self.strange += 1;
+                return;
+            }
+        }
         if let Some(gone_to) = self.storm.take_gone(index) {
             let before = broker_seq.map_or(gone_to, |seq| gone_to.min(seq.saturating_sub(1)));
             self.handle_rejoin(index, before);
@@ -187,11 +203,43 @@ impl Ledger {
         if self.storm.is_made_up(index, stamp.intended_ns) {
             return;
         }
+        if is_latest && self.has_groups {
+            if is_measured {
+                self.groups.newest.saturating_record(latency_ns);
+            }
+            return;
+        }
         self.seconds.record(now_ns, latency_ns);
         self.split.record(stamp.intended_ns, now_ns, receipt, is_measured);
         if is_measured {
             self.latency.saturating_record(latency_ns);
         }
+    }
+
+    /// The first message came since the subscriber opened its group again: where the topic stands.
+    fn handle_first(&mut self, index: u32, seq: u64, broker_seq: Option<u64>, now_ns: u64) {
+        let (_, account) = &mut self.accounts[index as usize];
+        let (last, missed) = (account.last(), account.handle_current(seq, broker_seq));
+        self.progress.missed += missed;
+        if seq > last {
+            self.progress.delivered += 1;
+            self.last_arrival_ns = now_ns;
+        }
+    }
+
+    /// The subscribers have groups.
+    pub(super) fn take_groups(&mut self, layout: &Layout, subscribers: impl Iterator<Item = u32>) {
+        let groups: Vec<_> = subscribers
+            .flat_map(|subscriber| layout.groups_of(subscriber))
+            .map(|number| layout.group(number))
+            .collect();
+        let accounts: Vec<u32> = groups.iter().map(|group| group.topics.len() as u32).collect();
+        self.groups = GroupBook::new(&accounts);
+        self.has_groups = true;
+        let latest = groups
+            .iter()
+            .flat_map(|group| std::iter::repeat_n(group.latest.is_some(), group.topics.len()));
+        self.latest = latest.collect();
     }
 
     /// The subscriber with account `index` is back, where the broker's seq stood at `position`.

@@ -103,9 +103,33 @@ impl Schedule {
         let duration_ns = measured_after_ns + (measured_s * 1e9) as u64;
         let times = [measured_after_ns, duration_ns];
         let drawn = Drawn::new(rate, times, arrivals, popularity, seed);
+        Self::of(rate, popularity.topics, times, drawn)
+    }
+
+    /// As [`drawn`](Self::drawn), at random times, on each topic in proportion to its weight. In
+    /// the first half of the warm-up each topic gets its first message, and nothing else.
+    #[must_use]
+    pub fn weighted(
+        rate: f64,
+        [warmup_s, measured_s]: [f64; 2],
+        weights: &[f64],
+        seed: u64,
+    ) -> Self {
+        let measured_after_ns = (warmup_s * 1e9) as u64;
+        let times = [measured_after_ns, measured_after_ns + (measured_s * 1e9) as u64];
+        let drawn = Drawn::weighted(rate, times, weights, seed);
+        Self::of(rate, weights.len() as u32, times, drawn)
+    }
+
+    fn of(
+        rate: f64,
+        topics: u32,
+        [measured_after_ns, duration_ns]: [u64; 2],
+        drawn: Drawn,
+    ) -> Self {
         Self {
             rate,
-            topics: popularity.topics,
+            topics,
             burst: 1,
             messages: drawn.messages.len() as u64,
             warmup_messages: drawn.messages_before(measured_after_ns),

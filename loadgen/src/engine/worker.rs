@@ -3,6 +3,7 @@
 //! and its gauges. Started by the engine; returns its ledger.
 
 mod absent;
+mod panels;
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,6 +25,8 @@ use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
 use absent::Cut;
+use panels::Shut;
+pub(super) use panels::UNSUBSCRIBE;
 
 /// Events taken from one poll: few, so that publishing is never put off for long.
 const EVENTS_MAX: usize = 256;
@@ -59,6 +62,8 @@ pub(super) struct Worker {
     /// How many turns to leave have come.
     turn: u64,
     cut: Cut,
+    /// Groups that are closed.
+    shut: VecDeque<Shut>,
     /// Clients that have a socket.
     open: usize,
     /// Clients that have more to read than one turn allows.
@@ -83,9 +88,10 @@ impl Worker {
         let poll = Poll::new()?;
         let alarm = Alarm::new(poll.registry(), ALARM)?;
         let mut clients = Vec::new();
-        for (place, subscriber) in (0..).zip(plan.subscribers_on(index)) {
-            let account = place * plan.topics_each;
+        let mut account = 0;
+        for subscriber in plan.subscribers_on(index) {
             clients.push(Client::new(Duty::Subscribe { subscriber, account }));
+            account += plan.accounts_of(subscriber);
         }
         let mut publishers = Publishers::default();
         for (place, number) in plan.publishers_on(index).enumerate() {
@@ -100,6 +106,9 @@ impl Worker {
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
         let mut ledger = Ledger::new(&plan, topics);
         ledger.latest = vec![plan.latest.is_some(); ledger.accounts.len()];
+        if let Some(layout) = &plan.layout {
+            ledger.take_groups(layout, plan.subscribers_on(index));
+        }
         let resuming = if plan.storm.is_some() { ledger.accounts.len() } else { 0 };
         ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
@@ -120,6 +129,7 @@ impl Worker {
             away: VecDeque::new(),
             turn: 0,
             cut: Cut::default(),
+            shut: VecDeque::new(),
             open: 0,
             unread: VecDeque::new(),
             slow_since_ns: sys::now_ns(),
@@ -144,10 +154,12 @@ impl Worker {
                     self.publish();
                     self.churn();
                     self.storm();
+                    self.flip();
                 }
                 Phase::Drain => {
                     self.churn();
                     self.storm();
+                    self.flip();
                 }
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}

@@ -3,7 +3,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{ChurnFlags, EchoFlags, Fanout, Notify, SlowFlags, Ticker, positive};
+use super::{Chat, ChurnFlags, Dashboard, EchoFlags, Fanout, Notify, SlowFlags, Ticker, positive};
 use crate::threshold::Threshold;
 
 /// The flags of `loadgen find`.
@@ -18,10 +18,14 @@ pub struct Find {
 /// The scenarios that have a rate.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Searched {
+    /// With the load of `loadgen chat`.
+    Chat(Search<Chat>),
     /// With the load of `loadgen churn`.
     Churn(Search<ChurnFlags>),
     /// With the load of `loadgen echo`.
     Echo(Search<EchoFlags>),
+    /// With the load of `loadgen dashboard`.
+    Dashboard(Search<Dashboard>),
     /// With the load of `loadgen fanout`.
     Fanout(Search<Fanout>),
     /// With the load of `loadgen notify`.

@@ -4,7 +4,7 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::{Absent, QUANTILES, Report, Row, newest, quantile_ns, rows, storm, verdict};
+use super::{Absent, QUANTILES, Report, Row, groups, newest, quantile_ns, rows, storm, verdict};
 use crate::agents::AgentSeen;
 use crate::engine::Tally;
 use crate::watch::Watched;
@@ -72,6 +72,8 @@ pub fn to_json(report: &Report) -> Value {
         "slow": slow(report),
         "storm": storm::json(report),
         "latest": newest::json(report),
+        "groups": groups::json(report),
+        "presence": groups::presence_json(report),
         "latency_us": times(&report.latency),
         "net_us": part(report, &report.parts.net),
         "own_lag_us": part(report, &report.parts.own),

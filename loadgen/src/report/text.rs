@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use super::{INVALID, MISSED, Outcome, Parts, QUANTILES, Report, newest, quantile_ns, storm};
+use super::{
+    INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, storm,
+};
 use crate::agents::AgentSeen;
 use crate::engine::Tally;
 use crate::threshold::Checked;
@@ -48,6 +50,7 @@ pub fn summary(report: &Report) -> String {
     }
     storm::summary(&mut out, report);
     newest::summary(&mut out, report);
+    groups::summary(&mut out, report);
     target_process(&mut out, report);
     if !report.totals.is_clean() {
         line(&mut out, "accounts", &accounts(report));
@@ -357,6 +360,8 @@ fn further_faults(report: &Report) -> String {
         add(newest.over_rate, "delivery above the rate", "deliveries above the rate");
         add(u64::from(newest.is_late(latest)), "newest value too late", "");
     }
+    let without = report.groups.book.without_value;
+    add(without, "topic without its current value", "topics without their current value");
     add(report.storm.absent, "subscriber not back", "subscribers not back");
     add(report.strange, "strange message", "strange messages");
     add(report.unsent(), "message never sent", "messages never sent");

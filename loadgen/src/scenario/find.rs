@@ -11,10 +11,13 @@ use std::sync::atomic::Ordering;
 use anyhow::Context as _;
 
 use super::run::{Scenario, unfit};
-use super::{Console, UNREACHABLE, USAGE, churn, echo, fanout, notify, refuse, slow, ticker};
+use super::{
+    Console, UNREACHABLE, USAGE, chat, churn, dashboard, echo, fanout, notify, refuse, slow, ticker,
+};
 use crate::engine::Plan;
 use crate::options::{
-    Bound, ChurnFlags, Command, EchoFlags, Fanout, Find, Notify, Searched, SlowFlags, Ticker,
+    Bound, Chat, ChurnFlags, Command, Dashboard, EchoFlags, Fanout, Find, Notify, Searched,
+    SlowFlags, Ticker,
 };
 use crate::target::Target;
 use crate::threshold::Threshold;
@@ -26,6 +29,9 @@ use step::{HEAD, Step, Stop};
 /// Searches and returns the exit code.
 pub(super) fn run(options: &Find) -> anyhow::Result<u8> {
     match &options.scenario {
+        Searched::Chat(with) => look(&with.bound, &chat::scenario(&with.flags), |rate, target| {
+            chat::plan(&Chat { rate, ..with.flags.clone() }, target)
+        }),
         Searched::Churn(with) => {
             look(&with.bound, &churn::scenario(&with.flags), |rate, target| {
                 churn::plan(&ChurnFlags { rate, ..with.flags.clone() }, target)
@@ -34,6 +40,11 @@ pub(super) fn run(options: &Find) -> anyhow::Result<u8> {
         Searched::Echo(with) => look(&with.bound, &echo::scenario(&with.flags), |rate, target| {
             echo::plan(&EchoFlags { rate, ..with.flags.clone() }, target)
         }),
+        Searched::Dashboard(with) => {
+            look(&with.bound, &dashboard::scenario(&with.flags), |rate, target| {
+                dashboard::plan(&Dashboard { rate, ..with.flags.clone() }, target)
+            })
+        }
         Searched::Fanout(with) => {
             look(&with.bound, &fanout::scenario(&with.flags), |rate, target| {
                 fanout::plan(&Fanout { rate, ..with.flags.clone() }, target)

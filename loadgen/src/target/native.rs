@@ -9,7 +9,7 @@ use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use serde_json::Value;
 
-use super::{Access, Incoming, Wait, Wish};
+use super::{Access, Incoming, PresenceChange, Secret, Wait, Wish};
 
 /// The answer to a connect has this id; those to subscribes have the numbers from 1.
 const CONNECT_ID: u64 = 0;
@@ -32,11 +32,14 @@ impl Encoding {
         self,
         access: &Access,
         wishes: &[Wish<'_>],
+        asks_number: bool,
         mut send: impl FnMut(&[u8]),
     ) -> Wait {
         let mut command = Vec::new();
-        if let Some(token) = &access.token {
-            let connect = Command::Connect { token: Some(token.reveal()) };
+        let connects = asks_number || access.token.is_some();
+        if connects {
+            let token = access.token.as_ref().map(Secret::reveal);
+            let connect = Command::Connect { token };
             self.encode(&mut command, Some(CONNECT_ID), &connect);
             send(&command);
         }
@@ -45,7 +48,7 @@ impl Encoding {
             self.subscribe(&mut command, wish);
             send(&command);
         }
-        Wait::Answers(wishes.len() as u32 + u32::from(access.token.is_some()))
+        Wait::Answers(wishes.len() as u32 + u32::from(connects))
     }
 
     /// Appends the command that publishes `payload`. Only a failure is answered.
@@ -71,6 +74,12 @@ impl Encoding {
         let filter = Filter::new(wish.filter).expect(VALID);
         let options = wish.options.clone();
         self.encode(out, Some(wish.id), &Command::Subscribe { filter, options });
+    }
+
+    /// Appends the command that ends a subscription; the answer names `id`.
+    pub(super) fn unsubscribe(self, out: &mut Vec<u8>, id: u64, filter: &str) {
+        let filter = Filter::new(filter).expect(VALID);
+        self.encode(out, Some(id), &Command::Unsubscribe { filter });
     }
 
     fn encode(self, out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
@@ -113,15 +122,39 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
         return Incoming::Refused { id, why };
     }
     if let (Some(id), Some(ok)) = (id, value.get("ok")) {
+        let session = ok["session"].as_str().and_then(|text| u64::from_str_radix(text, 16).ok());
+        if let Some(number) = session {
+            return Incoming::Session { id, number };
+        }
         let epoch = ok["epoch"].as_str().and_then(|text| text.parse().ok());
         let position = epoch.zip(ok["seq"].as_u64()).map(|(epoch, seq)| Position { epoch, seq });
         return accepted(id, position, ok["recovered"].as_bool());
+    }
+    if let Some(change) = read_presence(&value["presence"]) {
+        return Incoming::Presence(change);
     }
     let gap = &value["gap"];
     match (gap["from"].as_u64(), gap["to"].as_u64()) {
         (Some(from), Some(to)) => Incoming::Gap { topic: text(&gap["topic"]), from, to },
         _ => Incoming::Unknown,
     }
+}
+
+/// Who joined or left: one, or several at once.
+fn read_presence(notice: &Value) -> Option<PresenceChange> {
+    let topic = notice["topic"].as_str()?.to_owned();
+    let session = |member: &Value| {
+        u64::from_str_radix(member["session"].as_str().unwrap_or_default(), 16).ok()
+    };
+    let sessions = |one: &str, many: &str| {
+        let several = notice[many].as_array().into_iter().flatten();
+        notice.get(one).into_iter().chain(several).filter_map(session).collect()
+    };
+    Some(PresenceChange {
+        topic,
+        joined: sessions("join", "joined"),
+        left: sessions("leave", "left"),
+    })
 }
 
 fn accepted(id: u64, position: Option<Position>, recovered: Option<bool>) -> Incoming<'static> {
@@ -138,6 +171,9 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
             Incoming::Message { topic: topic.as_bytes(), seq: Some(seq), payload }
         }
         Ok(ServerMessage::Ok { id, answer }) => {
+            if let Answer::Connected { session } = answer {
+                return Incoming::Session { id, number: session };
+            }
             let (position, recovered) = match answer {
                 Answer::Subscribed { position, recovered, .. } => (position, recovered),
                 _ => (None, None),
@@ -164,7 +200,6 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
 mod tests {
     use broker_proto::command::Epoch;
 
-    use super::super::Secret;
     use super::*;
 
     #[test]
@@ -215,6 +250,21 @@ mod tests {
     }
 
     #[test]
+    fn who_joins_and_leaves_is_told_alone_or_with_others() {
+        let read = |text: &'static str| Encoding::Json.read(text.as_bytes());
+        let change = |joined: &[u64], left: &[u64]| {
+            let (joined, left) = (joined.to_vec(), left.to_vec());
+            Incoming::Presence(PresenceChange { topic: "r".into(), joined, left })
+        };
+        let join = r#"{"presence":{"topic":"r","join":{"user":null,"session":"00000000000000ff"},"count":3}}"#;
+        assert_eq!(read(join), change(&[255], &[]));
+        let several = r#"{"presence":{"topic":"r","joined":[{"session":"1"},{"session":"2"}],"left":[{"session":"a"}]}}"#;
+        assert_eq!(read(several), change(&[1, 2], &[10]));
+        let session = r#"{"id":0,"ok":{"session":"000000000000012c"}}"#;
+        assert_eq!(read(session), Incoming::Session { id: 0, number: 300 });
+    }
+
+    #[test]
     fn a_seq_too_large_for_any_counter_is_no_message() {
         let bytes = br#"{"topic":"t","seq":18446744073709551616,"data":1}"#;
         assert_eq!(Encoding::Json.read(bytes), Incoming::Unknown);
@@ -233,8 +283,9 @@ mod tests {
         let open = |encoding: Encoding, token: Option<&str>| {
             let access = Access { token: token.map(Secret::new), ..Access::default() };
             let mut commands = Vec::new();
-            let wait = encoding
-                .open(&access, &[Wish::plain(1, "t")], |command| commands.push(command.to_vec()));
+            let wait = encoding.open(&access, &[Wish::plain(1, "t")], false, |command| {
+                commands.push(command.to_vec());
+            });
             (wait, commands)
         };
         let subscribe = br#"{"id":1,"op":"subscribe","topic":"t"}"#.to_vec();

@@ -33,6 +33,7 @@ impl Protocol {
         self.encoding().is_some()
     }
 
+    /// Which of the two that have options it is.
     fn encoding(self) -> Option<Encoding> {
         match self {
             Self::Json => Some(Encoding::Json),
@@ -44,9 +45,17 @@ impl Protocol {
 
 impl Target {
     /// As [`open`](Self::open), with options. A protocol that has none gets the filters alone.
-    pub fn open_with(&self, wishes: &[Wish<'_>], send: impl FnMut(&[u8])) -> Wait {
+    ///
+    /// With `asks_number`, the session is asked for its number, which comes as
+    /// [`Incoming::Session`](super::Incoming::Session).
+    pub fn open_with(
+        &self,
+        wishes: &[Wish<'_>],
+        asks_number: bool,
+        send: impl FnMut(&[u8]),
+    ) -> Wait {
         match self.protocol.encoding() {
-            Some(encoding) => encoding.open(&self.access, wishes, send),
+            Some(encoding) => encoding.open(&self.access, wishes, asks_number, send),
             None => {
                 let filters: Vec<&str> = wishes.iter().map(|wish| wish.filter).collect();
                 self.open(&filters, send)
@@ -61,6 +70,16 @@ impl Target {
         let encoding = self.protocol.encoding()?;
         let mut command = Vec::new();
         encoding.subscribe(&mut command, wish);
+        Some((self.protocol.opcode(), command))
+    }
+
+    /// The command that ends a subscription, and what it travels in; none in a protocol without
+    /// options.
+    #[must_use]
+    pub fn unsubscribe(&self, id: u64, filter: &str) -> Option<(Opcode, Vec<u8>)> {
+        let encoding = self.protocol.encoding()?;
+        let mut command = Vec::new();
+        encoding.unsubscribe(&mut command, id, filter);
         Some((self.protocol.opcode(), command))
     }
 }

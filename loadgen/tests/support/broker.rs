@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use broker_proto::command::{Answer, Command, CommandError, Epoch, GapReason, Id, Payload, Since};
 use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
-use broker_proto::topic::Topic;
+use broker_proto::topic::{Filter, Topic};
 use broker_proto::ws::{CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_frame};
 use broker_proto::{bin, json};
 
@@ -53,6 +53,10 @@ pub(crate) struct Faults {
     pub(crate) newest_of: u64,
     /// What becomes of a subscribe that asks for the past.
     pub(crate) recovery: Recovery,
+    /// Who asks for the last message of a topic does not get it.
+    pub(crate) without_last: bool,
+    /// Every so many-th joining or leaving is not told; 0 to tell all.
+    pub(crate) untold: usize,
 }
 
 /// What this broker gives of the past.
@@ -77,6 +81,7 @@ struct Shared {
     faults: Faults,
     topics: Mutex<Topics>,
     connections: AtomicU64,
+    sessions: AtomicU64,
     pongs: AtomicU64,
     normal_closes: AtomicU64,
     gate: Gate,
@@ -94,6 +99,8 @@ struct Gate {
 struct Topics {
     subscribers: HashMap<String, Vec<Subscriber>>,
     seqs: HashMap<String, u64>,
+    /// How often someone joined or left.
+    moves: usize,
     /// All payloads, for those who ask for the past.
     past: HashMap<String, Vec<(bool, Vec<u8>)>>,
     count: usize,
@@ -106,6 +113,8 @@ struct Subscriber {
     is_closed: bool,
     /// Of how many messages it gets one.
     newest_of: u64,
+    /// Whether it is told who joins and leaves.
+    is_told: bool,
 }
 
 /// The sending half; frames go out whole.
@@ -113,6 +122,7 @@ struct Subscriber {
 struct Connection {
     stream: Arc<Mutex<TcpStream>>,
     is_binary: bool,
+    session: u64,
 }
 
 impl TestBroker {
@@ -123,6 +133,7 @@ impl TestBroker {
             faults,
             topics: Mutex::default(),
             connections: AtomicU64::new(0),
+            sessions: AtomicU64::new(0),
             pongs: AtomicU64::new(0),
             normal_closes: AtomicU64::new(0),
             gate: Gate::default(),
@@ -167,7 +178,9 @@ impl Shared {
         stream.set_nodelay(true).unwrap();
         let Some((is_binary, rest)) = self.upgrade(&mut stream) else { return };
         let stream_out = stream.try_clone().unwrap();
-        let connection = Connection { stream: Arc::new(Mutex::new(stream_out)), is_binary };
+        let session = self.sessions.fetch_add(1, Ordering::SeqCst) + 1;
+        let stream_out = Arc::new(Mutex::new(stream_out));
+        let connection = Connection { stream: stream_out, is_binary, session };
         let mut decoder = Decoder::new(Role::Server, 1 << 20);
         let mut parser = json::Parser::new();
         let mut bytes = rest;
@@ -236,9 +249,10 @@ impl Shared {
                     return connection.answer(request.id, &Answer::Error(&error));
                 }
                 let mut topics = self.topics.lock().unwrap();
+                let name = filter;
                 let filter = filter.as_str();
                 let last = topics.seqs.get(filter).copied().unwrap_or(0);
-                let position = Some((Epoch::new(1), last));
+                let position = (!name.is_wildcard()).then_some((Epoch::new(1), last));
                 let since = match options.since {
                     Some(Since::At(position)) => Some(position.seq),
                     _ => None,
@@ -251,6 +265,12 @@ impl Shared {
                 if let Some((since, from)) = since.zip(from) {
                     self.catch_up(&topics, filter, since, from, connection);
                 }
+                if options.last && !self.faults.without_last {
+                    tell_last(&topics, name, connection);
+                }
+                if options.presence {
+                    self.tell_move(&mut topics, filter, connection.session, "join");
+                }
                 if self.faults.pings {
                     connection.send(Opcode::Ping, b"are you there?");
                 }
@@ -258,12 +278,38 @@ impl Shared {
                 topics.count += 1;
                 let connection = connection.clone();
                 let newest_of = if options.latest { self.faults.newest_of } else { 1 };
-                let (held, is_closed) = (None, false);
-                let subscriber = Subscriber { ordinal, connection, held, is_closed, newest_of };
+                let (held, is_closed, is_told) = (None, false, options.presence);
+                let subscriber =
+                    Subscriber { ordinal, connection, held, is_closed, newest_of, is_told };
                 topics.subscribers.entry(filter.to_owned()).or_default().push(subscriber);
+            }
+            Command::Unsubscribe { filter } => {
+                let mut topics = self.topics.lock().unwrap();
+                let filter = filter.as_str();
+                let held = topics.subscribers.entry(filter.to_owned()).or_default();
+                held.retain(|other| other.connection.session != connection.session);
+                connection.answer(request.id, &Answer::Unsubscribed { filter });
+                self.tell_move(&mut topics, filter, connection.session, "leave");
+            }
+            Command::Connect { .. } => {
+                connection.answer(request.id, &Answer::Connected { session: connection.session });
             }
             Command::Publish { topic, payload } => self.publish(topic, payload),
             other => panic!("not a command of the load generator: {other:?}"),
+        }
+    }
+
+    fn tell_move(&self, topics: &mut Topics, topic: &str, session: u64, what: &str) {
+        topics.moves += 1;
+        if self.faults.untold > 0 && topics.moves.is_multiple_of(self.faults.untold) {
+            return;
+        }
+        let member = format!(r#"{{"user":null,"session":"{session:016x}"}}"#);
+        let text = format!(r#"{{"presence":{{"topic":"{topic}","{what}":{member}}}}}"#);
+        for subscriber in topics.subscribers.get(topic).into_iter().flatten() {
+            if subscriber.is_told {
+                subscriber.connection.send(Opcode::Text, text.as_bytes());
+            }
         }
     }
 
@@ -301,18 +347,29 @@ impl Shared {
         let counter = topics.seqs.entry(topic.as_str().to_owned()).or_default();
         *counter += 1;
         let seq = *counter;
-        if self.faults.recovery != Recovery::Unavailable {
-            let kept = (matches!(payload, Payload::Json(_)), payload.bytes().to_vec());
-            topics.past.entry(topic.as_str().to_owned()).or_default().push(kept);
-        }
+        let kept = (matches!(payload, Payload::Json(_)), payload.bytes().to_vec());
+        topics.past.entry(topic.as_str().to_owned()).or_default().push(kept);
         if let Some((_, pause)) = self.faults.stall.filter(|stall| stall.0 == seq) {
             thread::sleep(pause);
         }
-        for subscriber in topics.subscribers.get_mut(topic.as_str()).into_iter().flatten() {
+        let matches = |filter: &String| Filter::new(filter).unwrap().matches(topic);
+        let lists = topics.subscribers.iter_mut().filter(|(filter, _)| matches(filter));
+        for subscriber in lists.flat_map(|(_, list)| list) {
             let fault = self.faults.by_message.get(&(subscriber.ordinal, seq)).copied();
             subscriber.deliver(topic, seq, payload, fault);
         }
         self.fanned_out.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// The last message of every topic that matches.
+fn tell_last(topics: &Topics, filter: Filter<'_>, to: &Connection) {
+    for (name, past) in &topics.past {
+        let topic = Topic::new(name).unwrap();
+        if let Some((is_json, bytes)) = past.last().filter(|_| filter.matches(topic)) {
+            let payload = if *is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) };
+            to.write(&to.message(topic, past.len() as u64, payload));
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use broker_proto::command::Position;
 use broker_proto::ws::encode_masked_frame;
 
+use super::group_talk::{handle_answer, handle_presence};
 use super::{Desk, Duty, Stage, frame_of, mask_key};
 use crate::engine::Plan;
 use crate::stamp::Stamp;
@@ -78,7 +79,19 @@ impl Talk<'_> {
                 self.handle_delivery(topic, seq, &payload, desk);
             }
             Incoming::Hello { name } => self.handle_hello(&name, plan, answer),
-            Incoming::Accepted { id, position } => self.handle_accepted(id, position, desk),
+            Incoming::Accepted { id, position } => {
+                let is_ready = matches!(self.stage, Stage::Ready);
+                if !is_ready || !handle_answer(id, position, self.duty, self.now_ns, desk) {
+                    self.handle_accepted(id, position, desk);
+                }
+            }
+            Incoming::Session { id, number } => {
+                self.handle_answer(id, desk);
+                if let Duty::Subscribe { account, .. } = self.duty {
+                    desk.ledger.groups.handle_session(account, number);
+                }
+            }
+            Incoming::Presence(change) => handle_presence(&change, self.duty, self.now_ns, desk),
             Incoming::Resumed { id, position, is_whole } => {
                 if let Some(account) = self.handle_answer(id, desk) {
                     let storm = &mut desk.ledger.storm;
@@ -163,14 +176,14 @@ impl Talk<'_> {
         if *left == 0 {
             *self.stage = Stage::Ready;
         }
-        let Duty::Subscribe { account, .. } = self.duty else { return None };
-        let is_subscribe = (1..=u64::from(desk.plan.topics_each)).contains(&id);
+        let Duty::Subscribe { subscriber, account } = self.duty else { return None };
+        let is_subscribe = (1..=u64::from(desk.plan.accounts_of(subscriber))).contains(&id);
         is_subscribe.then(|| account + (id - 1) as u32)
     }
 }
 
 /// The account that a client keeps of this topic, if it subscribes to it.
-fn account_of(plan: &Plan, duty: Duty, topic: u32) -> Option<u32> {
+pub(super) fn account_of(plan: &Plan, duty: Duty, topic: u32) -> Option<u32> {
     let Duty::Subscribe { subscriber, account } = duty else { return None };
     Some(account + plan.place_of(subscriber, topic)?)
 }

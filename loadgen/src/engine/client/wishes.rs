@@ -4,16 +4,39 @@
 use broker_proto::command::Since;
 
 use super::{Duty, frame_of};
-use crate::engine::{Ledger, Plan};
+use crate::engine::{Group, Layout, Ledger, Plan};
 use crate::target::Wish;
 
 /// How the refusal of an option begins that a server does not have, or not now.
 const UNAVAILABLE: &str = "unavailable";
 
+/// The subscribe for a filter of a group, whose first topic has this place with its subscriber.
+pub(in crate::engine) fn group_wish<'a>(
+    layout: &Layout,
+    group: &Group,
+    place: u32,
+    filter: &'a str,
+) -> Wish<'a> {
+    let mut wish = Wish::plain(u64::from(place) + 1, filter);
+    wish.options.last = layout.last;
+    wish.options.presence = layout.presence;
+    wish.options.latest = group.latest.is_some();
+    wish.options.max_rate = group.latest.and_then(|latest| latest.max_rate);
+    wish
+}
+
 impl Plan {
     /// The subscribes of a client, if some of them ask for more than every message from now on.
     pub(super) fn wishes_for(&self, duty: Duty, ledger: &Ledger) -> Option<Vec<Wish<'_>>> {
         let Duty::Subscribe { subscriber, account } = duty else { return None };
+        if let Some(layout) = &self.layout {
+            let groups = layout.groups_of(subscriber).map(|number| layout.group(number));
+            let wishes = groups.flat_map(|group| {
+                let filters = group.filters(&self.topics);
+                filters.map(move |(place, filter)| group_wish(layout, group, place, filter))
+            });
+            return Some(wishes.collect());
+        }
         let resumes = self.storm.is_some_and(|storm| storm.resumes) && ledger.storm.refused == 0;
         if !resumes && self.latest.is_none() {
             return None;

@@ -65,10 +65,45 @@ impl Drawn {
         popularity: Popularity,
         seed: u64,
     ) -> Self {
+        let weights = (1..=popularity.topics).map(|rank| f64::from(rank).powf(-popularity.zipf));
+        let mut drawn = Self::empty(popularity.topics as usize);
+        drawn.draw(rate, 0, [measured_after_ns, duration_ns], arrivals, &wheel(weights), seed);
+        drawn
+    }
+
+    /// Each topic in proportion to its weight; but first each of them once, in order, in the first
+    /// half of the time before measuring.
+    pub(super) fn weighted(
+        rate: f64,
+        [measured_after_ns, duration_ns]: [u64; 2],
+        weights: &[f64],
+        seed: u64,
+    ) -> Self {
+        let mut drawn = Self::empty(weights.len());
+        let from_ns = measured_after_ns / 2;
+        for topic in 0..weights.len() as u64 {
+            drawn.push(from_ns * topic / weights.len() as u64, topic as u32);
+        }
+        let times = [measured_after_ns, duration_ns];
+        let wheel = wheel(weights.iter().copied());
+        drawn.draw(rate, from_ns, times, Arrivals::Poisson, &wheel, seed);
+        drawn
+    }
+
+    fn empty(topics: usize) -> Self {
+        Self { messages: Vec::new(), by_topic: vec![0; topics] }
+    }
+
+    fn draw(
+        &mut self,
+        rate: f64,
+        from_ns: u64,
+        [measured_after_ns, duration_ns]: [u64; 2],
+        arrivals: Arrivals,
+        wheel: &[f64],
+        seed: u64,
+    ) {
         let mut rng = Rng::with_seed(seed);
-        let wheel = popularity.wheel();
-        let mut drawn =
-            Self { messages: Vec::new(), by_topic: vec![0; popularity.topics as usize] };
         let mut after_s = 0.0;
         for k in 0..DRAWN_MAX as u64 {
             after_s = match arrivals {
@@ -76,16 +111,15 @@ impl Drawn {
                 Arrivals::Poisson => after_s - (1.0 - rng.f64()).ln() / rate,
                 Arrivals::Constant => k as f64 / rate,
             };
-            let after_ns = (after_s * 1e9).round() as u64;
+            let after_ns = from_ns + (after_s * 1e9).round() as u64;
             if after_ns >= duration_ns {
                 break;
             }
-            drawn.push(after_ns, pick(&wheel, rng.f64()));
+            self.push(after_ns, pick(wheel, rng.f64()));
         }
-        if drawn.messages.last().is_none_or(|last| last.after_ns < measured_after_ns) {
-            drawn.push(measured_after_ns, pick(&wheel, rng.f64()));
+        if self.messages.last().is_none_or(|last| last.after_ns < measured_after_ns) {
+            self.push(measured_after_ns, pick(wheel, rng.f64()));
         }
-        drawn
     }
 
     pub(super) fn fits(&self, topics: u32) -> bool {
@@ -108,19 +142,17 @@ impl Drawn {
     }
 }
 
-impl Popularity {
-    /// Where the part of each topic ends on a wheel of circumference 1.
-    fn wheel(self) -> Vec<f64> {
-        let mut sum = 0.0;
-        let mut wheel: Vec<f64> = (1..=self.topics)
-            .map(|rank| {
-                sum += f64::from(rank).powf(-self.zipf);
-                sum
-            })
-            .collect();
-        wheel.iter_mut().for_each(|end| *end /= sum);
-        wheel
-    }
+/// Where the part of each topic ends on a wheel of circumference 1.
+fn wheel(weights: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut sum = 0.0;
+    let mut wheel: Vec<f64> = weights
+        .map(|weight| {
+            sum += weight;
+            sum
+        })
+        .collect();
+    wheel.iter_mut().for_each(|end| *end /= sum);
+    wheel
 }
 
 fn pick(wheel: &[f64], at: f64) -> u32 {
@@ -160,6 +192,19 @@ mod tests {
         assert!((0..10).all(|topic| (1800..2200).contains(&even.messages_of(topic))));
         let zipf = drawn(Arrivals::Constant, 1.0, 2);
         let ratio = zipf.messages_of(0) as f64 / zipf.messages_of(3) as f64;
+        assert!((3.5..4.5).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn by_weight_every_topic_has_its_first_message_before_measuring() {
+        let times = [2 * SECOND_NS, 22 * SECOND_NS];
+        let drawn = Drawn::weighted(1000.0, times, &[1.0, 4.0, 5.0], 3);
+        let first: Vec<_> =
+            drawn.messages[..3].iter().map(|message| (message.topic, message.seq)).collect();
+        assert_eq!(first, [(0, 1), (1, 1), (2, 1)]);
+        assert!(drawn.messages[2].after_ns < SECOND_NS);
+        assert!(drawn.messages.is_sorted_by_key(|message| message.after_ns));
+        let ratio = drawn.messages_of(1) as f64 / drawn.messages_of(0) as f64;
         assert!((3.5..4.5).contains(&ratio), "{ratio}");
     }
 
