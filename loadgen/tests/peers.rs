@@ -1,4 +1,4 @@
-//! The scenarios against other people's servers, in their own protocols, and round trips: nothing
+//! The scenarios against servers that are not ours, in their own protocols, and round trips: nothing
 //! may be lost, and the verdict must say so.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -110,6 +110,40 @@ fn everything_arrives_through_mosquitto() {
     let Some(peer) = peers::mosquitto() else { return };
     check(&peer, "mqtt");
     check_refusal(&peer, "mqtt", "CONNACK 5: not authorized");
+}
+
+#[test]
+fn everything_arrives_through_private_channels_and_a_wrong_secret_is_told() {
+    let Some(peer) = peers::channels("app") else { return };
+    let target = format!(
+        "--protocol pusher --app-key app --url {}/app/app?protocol=7&client=loadgen",
+        peer.url
+    );
+    let flags = format!(
+        "fanout --subscribers 60 --topics 3 --publishers 2 --rate 200 {SECOND} {target} \
+         --app-secret {TOKEN}"
+    );
+    let (verdict, result) = run(&flags, None);
+    assert!(verdict.contains("200 messages over 3 topics = 4,000 delivered, 0 lost"), "{verdict}");
+    assert_eq!(result["target"]["protocol"], "pusher");
+    assert!(result["connections"]["pings_answered"].as_u64() >= Some(60), "{result}");
+    assert!(!result.to_string().contains(TOKEN));
+
+    let flags = format!(
+        "ticker --clients 20 --symbols 10 --watch 5 --rate 200 {SECOND} {target} --app-secret {TOKEN}"
+    );
+    let (verdict, _) = run(&flags, None);
+    assert!(verdict.starts_with("OK: 20 subscribers, "), "{verdict}");
+
+    let flags = format!("fanout --subscribers 3 {target} --app-secret wrong-secret");
+    let (code, out, _, _) = loadgen(&flags, None);
+    assert_eq!(code, 3, "{out}");
+    assert!(out.contains("pusher:subscription_error 401: wrong signature"), "{out}");
+    assert!(!out.contains("wrong-secret"), "{out}");
+
+    let flags = format!("echo --connections 20 --rate 200 {SECOND} --url {}/echo", peer.url);
+    let (verdict, _) = run(&flags, None);
+    assert!(verdict.starts_with("OK: 20 connections, 200 messages = 200 returned"), "{verdict}");
 }
 
 #[test]

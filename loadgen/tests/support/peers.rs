@@ -62,7 +62,7 @@ pub(crate) fn mosquitto() -> Option<Peer> {
         // Version 2.0.11 does not start without a listener of another kind.
         let settings = format!(
             "listener 0 {}\nlistener {} 127.0.0.1\nprotocol websockets\nallow_anonymous false\n\
-             password_file {}\nuser root\nmax_queued_messages 0\n",
+             password_file {}\nuser root\n",
             folder.path().join("socket").display(),
             address.port(),
             passwords.display()
@@ -81,6 +81,21 @@ pub(crate) fn mosquitto() -> Option<Peer> {
         eprintln!("{}", running.stderr.text());
     }
     panic!("mosquitto does not listen")
+}
+
+/// A server of our own in Python's `websockets`: Pusher Channels with an app of this key, whose
+/// secret is [`TOKEN`], and an echo; none if Python or the library can't be had. The URL has no
+/// path.
+pub(crate) fn channels(app_key: &str) -> Option<Peer> {
+    let python = tools::python()?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/channels.py");
+    let mut command = Command::new(python.interpreter());
+    let mut running =
+        Running::start(command.arg(script).args([app_key, TOKEN])).expect("it starts");
+    let port = |text: &str| text.trim().parse::<u16>().ok();
+    let port = running.wait_for_output(START_LIMIT, port).expect("it prints its port");
+    let folder = tempfile::tempdir().expect("there is room for a folder");
+    Some(Peer { url: format!("ws://127.0.0.1:{port}"), _running: running, _folder: folder })
 }
 
 /// The address in the file that nats-server writes when it listens.

@@ -41,3 +41,25 @@ impl Upgrading {
         Ok(Some(self.head.split_off(length)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{Protocol, Secret};
+
+    #[test]
+    fn the_request_asks_for_the_subprotocol_and_carries_the_headers() {
+        let mut target = Target::resolve("ws://127.0.0.1:1/a?b=c", Protocol::Mqtt).unwrap();
+        let request = |target: &Target| String::from_utf8(Upgrading::begin(target).1).unwrap();
+        let plain = request(&target);
+        assert!(plain.starts_with("GET /a?b=c HTTP/1.1\r\nHost: 127.0.0.1:1\r\n"), "{plain}");
+        assert!(plain.contains("\r\nSec-WebSocket-Protocol: mqtt\r\n"), "{plain}");
+        target.access.subprotocol = Some("mqttv3.1".into());
+        target.access.headers = vec![("Authorization".into(), Secret::new("Bearer a.b"))];
+        let changed = request(&target);
+        assert!(changed.contains("\r\nSec-WebSocket-Protocol: mqttv3.1\r\n"), "{changed}");
+        assert!(changed.contains("\r\nAuthorization: Bearer a.b\r\n"), "{changed}");
+        target.access.subprotocol = Some(String::new());
+        assert!(!request(&target).contains("Sec-WebSocket-Protocol"));
+    }
+}
