@@ -159,6 +159,8 @@ fn everything_comes_back_from_the_brokers_echo() {
     assert_eq!(result["connections"]["ready"], 40);
     assert_eq!(result["connections"]["closed_cleanly"], 40);
     assert_eq!(result["latency_us"]["count"], 280);
+    let flags = format!("echo --connections 40 --rate 400 --processes 2 {SECOND} --url {url}");
+    assert_eq!(run(&flags, None).0, verdict);
 }
 
 #[test]

@@ -14,7 +14,9 @@ impl Plan {
     /// What is wrong, for whoever made it.
     pub fn check(&self) -> Result<(), String> {
         let topics = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
+        let is_paired = self.publishers == self.subscribers && topics == self.subscribers;
         let rules = [
+            (!self.is_round_trip || is_paired, "connections that send to themselves"),
             (self.topics_each <= TOPICS_EACH_MAX.min(topics), "topics of a subscriber"),
             (self.schedule.fits(topics), "topics of the schedule"),
             (self.payload_bytes <= PAYLOAD_BYTES_MAX, "payload bytes"),
@@ -47,7 +49,8 @@ mod tests {
         let idle = Plan { publishers: 0, topics: Vec::new(), ..idle };
         assert_eq!(idle.check(), Ok(()));
         type Break = fn(&mut Plan);
-        let broken: [(Break, &str); 4] = [
+        let broken: [(Break, &str); 5] = [
+            (|plan| plan.is_round_trip = true, "connections that send to themselves"),
             (|plan| plan.topics_each = 5, "topics of a subscriber"),
             (|plan| plan.topics.truncate(3), "topics of the schedule"),
             (|plan| plan.payload_bytes = usize::MAX, "payload bytes"),
