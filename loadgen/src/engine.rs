@@ -23,6 +23,7 @@ mod slow;
 mod sources;
 mod split;
 mod storm;
+mod wire;
 mod worker;
 
 use std::io;
@@ -45,6 +46,7 @@ pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
 pub use sources::Sources;
 pub use split::Split;
 pub use storm::{STORMS_MAX, Storm, StormBook};
+pub use wire::{Amount, WireBook};
 
 pub(crate) use ledger::histogram;
 

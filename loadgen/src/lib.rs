@@ -19,6 +19,7 @@
 //! | [`report`] | the result as text, JSON, CSV and a page, and what the files are |
 //! | [`verdict`] | whether the measurement can be trusted |
 //! | [`threshold`] | what is demanded of a result |
+//! | [`tls`] | what a `wss://` target has to prove, and sessions with it |
 //! | [`compare`] | results side by side |
 //! | [`doctor`] | whether this machine is fit to measure with |
 //! | [`sink`] | a small target with set faults |
@@ -47,5 +48,6 @@ pub mod sys;
 pub mod target;
 pub mod target_process;
 pub mod threshold;
+pub mod tls;
 pub mod verdict;
 pub mod watch;

@@ -10,6 +10,7 @@ mod groups;
 mod scenarios;
 mod sink;
 mod storm;
+mod wire;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,7 @@ pub use groups::{Conduct, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 pub use sink::SinkFlags;
 pub use storm::StormFlags;
+pub use wire::WireFlags;
 
 use groups::{check_publishers, check_size};
 

@@ -8,6 +8,7 @@ mod groups;
 mod json;
 mod machines;
 mod newest;
+mod outcome;
 mod outputs;
 mod page;
 mod parts;
@@ -15,6 +16,7 @@ mod rows;
 mod slow;
 mod storm;
 mod text;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -25,6 +27,7 @@ pub use csv::{COLUMNS, to_csv};
 pub use groups::{Groups, Presence};
 pub use json::to_json;
 pub use newest::Newest;
+pub use outcome::Outcome;
 pub use outputs::{Files, Outputs};
 pub use page::page;
 pub use parts::{Absent, Parts};
@@ -34,7 +37,7 @@ pub use text::{complaints, grouped, summary, verdict};
 
 use crate::account::Totals;
 use crate::agents::AgentSeen;
-use crate::engine::{Hiccups, Ledger, Plan, StormBook, Tally, histogram};
+use crate::engine::{Hiccups, Ledger, Plan, StormBook, Tally, WireBook, histogram};
 use crate::seconds::{self, Seconds};
 use crate::threshold::{Checked, Threshold};
 use crate::verdict::{Evidence, Lateness, Trust, Verdict};
@@ -60,21 +63,6 @@ pub struct Course {
     pub is_interrupted: bool,
     /// An agent was lost, and what it had counted.
     pub is_partial: bool,
-}
-
-/// How a run came out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Everything that was planned was sent and arrived, once and in order.
-    Delivered,
-    /// There were too few connections to begin.
-    TooFewConnections,
-    /// Something was lost, came twice, out of order, or could not be sent.
-    Broken,
-    /// Ended by the user.
-    Interrupted,
-    /// An agent was lost: what its connections saw is not known.
-    AgentLost,
 }
 
 /// Everything there is to tell about a run.
@@ -114,6 +102,8 @@ pub struct Report {
     pub failures: Tally,
     /// Connections that ended without our doing, by close code and reason.
     pub closes: Tally,
+    /// What was agreed on below the protocol.
+    pub wire: WireBook,
     /// Commands refused, by error.
     pub refusals: Tally,
     /// Connections whose closing handshake was completed.
@@ -157,20 +147,6 @@ const MISSED: u8 = 1;
 /// Exit code of a run whose measurement is invalid.
 const INVALID: u8 = 4;
 
-impl Outcome {
-    /// The exit code that goes with it.
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Delivered => 0,
-            Self::TooFewConnections => 3,
-            Self::Broken => 5,
-            Self::Interrupted => 130,
-            Self::AgentLost => INVALID,
-        }
-    }
-}
-
 impl Report {
     /// Adds up what the workers counted.
     #[must_use]
@@ -198,6 +174,7 @@ impl Report {
             strange: 0,
             failures: Tally::default(),
             closes: Tally::default(),
+            wire: WireBook::default(),
             refusals: Tally::default(),
             closed_cleanly: 0,
             pings: 0,
@@ -408,6 +385,7 @@ impl Report {
         self.storm.add(ledger.storm);
         self.groups.book.add(ledger.groups);
         self.parts.add(ledger.split);
+        self.wire.add(ledger.wire);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");
     }

@@ -9,6 +9,7 @@ mod native;
 mod nats;
 mod protocol;
 mod pusher;
+mod wire;
 mod wish;
 
 use std::borrow::Cow;
@@ -19,10 +20,12 @@ use broker_proto::command::Position;
 use broker_proto::handshake::{UriError, WsUri};
 use serde::{Deserialize, Serialize};
 
+use crate::tls::Trust;
 use native::Encoding;
 
 pub use access::{Access, Secret};
 pub use protocol::Protocol;
+pub use wire::Wire;
 pub use wish::Wish;
 
 /// The longest message taken from a server, in bytes: more than any payload that can be asked for.
@@ -41,6 +44,8 @@ pub struct Target {
     pub protocol: Protocol,
     /// What it takes to be let in; none unless it is set.
     pub access: Access,
+    /// What lies below the protocol.
+    pub wire: Wire,
 }
 
 /// Why there is no target to load.
@@ -54,9 +59,6 @@ pub enum TargetError {
         /// What is wrong with it.
         cause: UriError,
     },
-    /// `wss://`.
-    #[error("{0}: TLS is not supported, use ws://")]
-    Secure(String),
     /// The name of the host leads nowhere.
     #[error("cannot resolve {host}: {cause}")]
     Resolve {
@@ -157,17 +159,15 @@ pub enum Wait {
 
 impl Target {
     /// Parses `url` and resolves its host. An IPv4 address is preferred: the many addresses of a
-    /// loopback network are IPv4's.
+    /// loopback network are IPv4's. With `wss://`, the server has to prove its name to the system's
+    /// certificates.
     ///
     /// # Errors
     ///
-    /// If the URL is wrong or asks for TLS, or the host is not known.
+    /// If the URL is wrong, or the host is not known.
     pub fn resolve(url: &str, protocol: Protocol) -> Result<Self, TargetError> {
         let wrong = |cause| TargetError::Url { url: url.to_owned(), cause };
         let uri = WsUri::parse(url).map_err(wrong)?;
-        if uri.is_secure() {
-            return Err(TargetError::Secure(url.to_owned()));
-        }
         let unknown = |cause| TargetError::Resolve { host: uri.host().to_owned(), cause };
         let found = (uri.host(), uri.port()).to_socket_addrs().map_err(unknown)?;
         let address = found
@@ -179,6 +179,7 @@ impl Target {
             resource: uri.target().to_owned(),
             protocol,
             access: Access::default(),
+            wire: Wire { trust: uri.is_secure().then(|| Trust::new(uri.host())), deflates: false },
         })
     }
 
@@ -251,9 +252,16 @@ mod tests {
     }
 
     #[test]
-    fn tls_and_other_schemes_are_refused_by_name() {
-        let error = Target::resolve("wss://127.0.0.1/ws", Protocol::Json).unwrap_err();
-        assert_eq!(error.to_string(), "wss://127.0.0.1/ws: TLS is not supported, use ws://");
+    fn a_secure_url_has_its_own_port_and_a_name_to_prove() {
+        let target = Target::resolve("wss://localhost/ws", Protocol::Json).unwrap();
+        assert_eq!((target.address.port(), target.host.as_str()), (443, "localhost"));
+        assert_eq!(target.wire.trust, Some(Trust::new("localhost")));
+        let target = Target::resolve("ws://localhost/ws", Protocol::Json).unwrap();
+        assert_eq!((target.address.port(), target.wire), (80, Wire::default()));
+    }
+
+    #[test]
+    fn other_schemes_are_refused_by_name() {
         let error = Target::resolve("http://127.0.0.1/", Protocol::Json).unwrap_err();
         assert_eq!(error.to_string(), "http://127.0.0.1/: the scheme is not ws:// or wss://");
     }

@@ -284,7 +284,8 @@ fn a_limit_of_open_files_is_named_and_auto_takes_the_processes_that_it_requires(
             .unwrap();
         let out = String::from_utf8(output.stdout).unwrap();
         let json = serde_json::from_slice(&fs::read(file.path()).unwrap()).unwrap_or_default();
-        Run { code: output.status.code().unwrap(), out, json }
+        let err = String::from_utf8(output.stderr).unwrap();
+        Run { code: output.status.code().unwrap(), out, err, json }
     };
     let refused = connect("");
     assert_eq!(refused.code, 3);

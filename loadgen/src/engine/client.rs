@@ -3,15 +3,18 @@
 //! something is incomplete or unsent. Owns its socket; decides nothing about the run. Called by
 //! the worker with what the poll reports.
 
+mod close_text;
+mod compression;
 mod group_talk;
 mod incoming;
+mod socket;
 mod upgrading;
 mod wishes;
 
-use std::io::{self, Write as _};
+use std::io;
 
 use broker_proto::ws::{
-    CloseCode, CloseFrame, Decoder, Event, Opcode, Role, close_payload, encode_masked_frame,
+    CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_masked_frame,
 };
 use mio::net::TcpStream;
 
@@ -19,8 +22,13 @@ use super::receive::Receiver;
 use super::{Ledger, Plan};
 use crate::sys;
 use crate::target::{MESSAGE_BYTES_MAX, Wait};
+use crate::tls::Connector;
+use close_text::close_text;
 use incoming::{Partial, Talk};
-use upgrading::Upgrading;
+use socket::Socket;
+use upgrading::{Upgraded, Upgrading};
+
+pub(super) use compression::{Codecs, Compression};
 pub(super) use wishes::group_wish;
 
 /// Reads in a row from one socket; after these the others have their turn.
@@ -37,10 +45,12 @@ pub(super) enum Duty {
 
 /// One connection.
 pub(super) struct Client {
-    socket: Option<TcpStream>,
+    socket: Option<Socket>,
     duty: Duty,
     stage: Stage,
     decoder: Decoder,
+    /// Where messages may be compressed.
+    compression: Option<Box<Compression>>,
     /// What came of a command that is not complete.
     partial: Option<Box<Partial>>,
     /// What the socket would not take yet.
@@ -80,6 +90,18 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// What it means if the connection ends here without a word.
+    fn end_text(&self) -> &'static str {
+        match self {
+            Self::Connecting | Self::Upgrading(_) => {
+                "the connection ended before the handshake was answered"
+            }
+            _ => "the connection ended without a close frame",
+        }
+    }
+}
+
 /// What the worker must know of after a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Change {
@@ -110,6 +132,7 @@ pub(super) struct Desk<'a> {
     pub(super) buffer: &'a mut [u8],
     /// Reads for all clients of a worker.
     pub(super) receiver: &'a mut Receiver,
+    pub(super) codecs: &'a mut Codecs,
     /// Messages intended from this time on are timed.
     pub(super) measured_from_ns: u64,
 }
@@ -118,7 +141,15 @@ impl Client {
     /// A connection that was started on `socket`; None if it will be given one later.
     pub(super) fn new(duty: Duty) -> Self {
         let decoder = Decoder::new(Role::Client, MESSAGE_BYTES_MAX);
-        Self { socket: None, duty, stage: Stage::Connecting, decoder, partial: None, unsent: None }
+        Self {
+            socket: None,
+            duty,
+            stage: Stage::Connecting,
+            decoder,
+            compression: None,
+            partial: None,
+            unsent: None,
+        }
     }
 
     /// Forgets the connection that was, so that another can be made.
@@ -127,8 +158,22 @@ impl Client {
     }
 
     /// The connection is under way on this socket.
-    pub(super) fn handle_opened(&mut self, socket: TcpStream) {
-        self.socket = Some(socket);
+    ///
+    /// # Errors
+    ///
+    /// If no TLS session can begin there.
+    pub(super) fn handle_opened(
+        &mut self,
+        stream: TcpStream,
+        connector: Option<&Connector>,
+    ) -> io::Result<()> {
+        self.socket = Some(Socket::new(stream, connector)?);
+        Ok(())
+    }
+
+    /// What was agreed on for messages, if they may be compressed.
+    pub(super) fn compression(&self) -> Option<&Compression> {
+        self.compression.as_deref()
     }
 
     /// Whether it is there to subscribe.
@@ -156,7 +201,7 @@ impl Client {
 
     /// Whether everything given to [`send`](Self::send) is with the kernel.
     pub(super) fn is_flushed(&self) -> bool {
-        self.unsent.is_none()
+        self.unsent.is_none() && self.socket.as_ref().is_none_or(Socket::is_flushed)
     }
 
     /// Gives up: the socket is closed without a word.
@@ -190,10 +235,10 @@ impl Client {
         let mut more = true;
         for _ in 0..reads_max {
             let Some(socket) = &mut self.socket else { return Change::None };
-            let result = desk.receiver.read(socket, desk.buffer);
+            let result = socket.read(desk.receiver, desk.buffer);
             let now_ns = sys::now_ns();
             let outcome = match result {
-                Ok(0) => Err("the connection ended without a close frame".to_owned()),
+                Ok(0) => Err(self.stage.end_text().to_owned()),
                 Ok(length) => {
                     // A short read has emptied the socket: the next bytes are a new event.
                     more = length == desk.buffer.len();
@@ -223,7 +268,7 @@ impl Client {
             return Ok(());
         }
         let Some(socket) = &mut self.socket else { return Ok(()) };
-        let written = write_some(socket, frames)?;
+        let written = socket.write(frames)?;
         if written < frames.len() {
             let bytes = frames[written..].to_vec();
             self.unsent = Some(Box::new(Unsent { bytes, written: 0 }));
@@ -250,13 +295,9 @@ impl Client {
 
     fn begin_upgrade(&mut self, desk: &Desk<'_>) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
+        if !socket.is_connected()? {
+            return Ok(());
         }
-        match socket.peer_addr() {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => return Ok(()),
-            other => other?,
-        };
         let (upgrading, request) = Upgrading::begin(&desk.plan.target);
         self.stage = Stage::Upgrading(Box::new(upgrading));
         self.send(&request)
@@ -270,13 +311,13 @@ impl Client {
         desk: &mut Desk<'_>,
     ) -> Result<(), String> {
         if let Stage::Upgrading(upgrading) = &mut self.stage {
-            let Some(mut rest) =
+            let Some(mut upgraded) =
                 upgrading.handle_bytes(&desk.buffer[..length], &desk.plan.target)?
             else {
                 return Ok(());
             };
-            self.handle_upgraded(desk).map_err(|error| error.to_string())?;
-            return self.decode(&mut rest, now_ns, desk);
+            self.handle_upgraded(&upgraded, desk).map_err(|error| error.to_string())?;
+            return self.decode(&mut upgraded.rest, now_ns, desk);
         }
         // The desk's other parts are needed while the bytes are borrowed.
         let buffer = std::mem::take(&mut desk.buffer);
@@ -285,13 +326,20 @@ impl Client {
         outcome
     }
 
-    fn handle_upgraded(&mut self, desk: &Desk<'_>) -> io::Result<()> {
-        let plan = desk.plan;
+    fn handle_upgraded(&mut self, upgraded: &Upgraded, desk: &mut Desk<'_>) -> io::Result<()> {
+        let Desk { plan, ledger, codecs, .. } = desk;
+        self.compression = upgraded.deflate.map(|agreed| Box::new(Compression::new(agreed)));
+        ledger.wire.handle_upgraded(
+            self.socket.as_ref().and_then(Socket::tls),
+            plan.target.wire.deflates.then_some(upgraded.deflate),
+        );
+        let wishes = plan.wishes_for(self.duty, ledger);
         let (mut frames, opcode) = (Vec::new(), plan.target.protocol.opcode());
+        let compression = self.compression.as_deref();
         let send = |command: &[u8]| {
-            encode_masked_frame(&mut frames, opcode, command, mask_key());
+            codecs.encode(compression, &mut frames, opcode, command, &mut ledger.wire);
         };
-        let wait = match plan.wishes_for(self.duty, desk.ledger) {
+        let wait = match wishes {
             Some(wishes) => {
                 let asks_number = plan.layout.as_ref().is_some_and(|layout| layout.presence);
                 plan.target.open_with(&wishes, asks_number, send)
@@ -303,9 +351,29 @@ impl Client {
     }
 
     fn decode(&mut self, bytes: &mut [u8], now_ns: u64, desk: &mut Desk<'_>) -> Result<(), String> {
+        // What was inflated is borrowed while the desk's other parts are needed.
+        let mut scratch = std::mem::take(&mut desk.codecs.scratch);
+        let outcome = self.decode_into(bytes, &mut scratch, now_ns, desk);
+        desk.codecs.scratch = scratch;
+        outcome
+    }
+
+    fn decode_into(
+        &mut self,
+        bytes: &mut [u8],
+        scratch: &mut Vec<u8>,
+        now_ns: u64,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), String> {
         let (mut at, length) = (0, bytes.len());
         loop {
-            let step = self.decoder.decode(&mut bytes[at..]);
+            let step = match &mut self.compression {
+                None => self.decoder.decode(&mut bytes[at..]),
+                Some(compression) => {
+                    let (codecs, book) = (&mut *desk.codecs, &mut desk.ledger.wire);
+                    compression.decode(&mut self.decoder, &mut bytes[at..], codecs, scratch, book)
+                }
+            };
             let (used, event) = step.map_err(|error| {
                 let why = format!("protocol error: {error}");
                 note_end(self.duty, CloseCode::PROTOCOL_ERROR, &why, desk);
@@ -354,10 +422,10 @@ impl Client {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let (Some(socket), Some(unsent)) = (&mut self.socket, &mut self.unsent) else {
-            return Ok(());
-        };
-        unsent.written += write_some(socket, &unsent.bytes[unsent.written..])?;
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        socket.flush()?;
+        let Some(unsent) = &mut self.unsent else { return Ok(()) };
+        unsent.written += socket.write(&unsent.bytes[unsent.written..])?;
         if unsent.written == unsent.bytes.len() {
             self.unsent = None;
         }
@@ -365,7 +433,10 @@ impl Client {
     }
 
     fn end(&mut self, why: String) -> Change {
-        self.socket = None;
+        if let Some(mut socket) = self.socket.take() {
+            socket.close();
+        }
+        self.compression = None;
         self.unsent = None;
         Change::Ended(match self.stage {
             Stage::Ready => End::Closed(why),
@@ -391,40 +462,9 @@ fn note_end(duty: Duty, code: CloseCode, reason: &str, desk: &mut Desk<'_>) {
     }
 }
 
-/// Code and reason. Where the protocol puts a number into the reason that differs from connection
-/// to connection (when to come back, the last seq), an `N` stands for it, so that they add up.
-fn close_text(frame: &CloseFrame<'_>) -> String {
-    let mut reason = frame.reason.to_owned();
-    if matches!(frame.code, CloseCode::GOING_AWAY | CloseCode::TOO_SLOW | CloseCode::OVERLOADED) {
-        let mut folded = String::with_capacity(reason.len());
-        for char in reason.chars() {
-            match char.is_ascii_digit() {
-                false => folded.push(char),
-                true if folded.ends_with('N') => {}
-                true => folded.push('N'),
-            }
-        }
-        reason = folded;
-    }
-    format!("{} {reason}", frame.code).trim_end().to_owned()
-}
-
 /// A new key for each frame (RFC 6455 §5.3).
 pub(super) fn mask_key() -> [u8; 4] {
     fastrand::u32(..).to_ne_bytes()
-}
-
-fn write_some(socket: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    let mut written = 0;
-    while written < bytes.len() {
-        match socket.write(&bytes[written..]) {
-            Ok(length) => written += length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(written)
 }
 
 #[cfg(test)]
@@ -433,21 +473,9 @@ mod tests {
     use crate::account::Account;
 
     #[test]
-    fn reasons_that_differ_only_in_a_number_of_the_protocol_add_up() {
-        let text = |code, reason| close_text(&CloseFrame { code, reason });
-        assert_eq!(text(CloseCode::GOING_AWAY, "reconnect in 950 ms"), "1001 reconnect in N ms");
-        assert_eq!(text(CloseCode::TOO_SLOW, "t at 7"), "4408 t at N");
-        assert_eq!(text(CloseCode::TOO_SLOW, "12, 345"), "4408 N, N");
-        assert_eq!(
-            text(CloseCode::OVERLOADED, "overloaded, last seq 9 of t"),
-            "1013 overloaded, last seq N of t"
-        );
-        assert_eq!(text(CloseCode::TOO_LARGE, "limit 65536"), "1009 limit 65536");
-        assert_eq!(text(CloseCode::NORMAL, ""), "1000");
-    }
-
-    #[test]
     fn an_idle_client_with_its_account_takes_at_most_128_bytes() {
-        assert!(size_of::<Client>() + size_of::<(u32, Account)>() <= 128);
+        // In development, mio adds a check of its own to every socket.
+        let check = if cfg!(debug_assertions) { size_of::<usize>() } else { 0 };
+        assert!(size_of::<Client>() + size_of::<(u32, Account)>() - check <= 128);
     }
 }

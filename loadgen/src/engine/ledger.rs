@@ -12,6 +12,7 @@ use super::layout::Layout;
 use super::receive::Receipt;
 use super::slow::{SlowBook, last_seq};
 use super::storm::StormBook;
+use super::wire::WireBook;
 use super::{Plan, Split};
 use crate::account::{Account, Arrival};
 use crate::counts;
@@ -84,6 +85,8 @@ pub struct Ledger {
     pub groups: GroupBook,
     #[serde(skip)]
     has_groups: bool,
+    /// What was agreed on below the protocol.
+    pub wire: WireBook,
     /// Which accounts are those of subscriptions to the newest alone; may be shorter.
     #[serde(skip)]
     pub(super) latest: Vec<bool>,
@@ -134,6 +137,7 @@ impl Ledger {
             groups: GroupBook::new(&[]),
             has_groups: false,
             latest: Vec::new(),
+            wire: WireBook::default(),
             progress: super::Progress::default(),
         }
     }

@@ -5,9 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use broker_proto::ws::encode_masked_frame;
-
-use super::client::{Client, mask_key};
+use super::client::{Client, Codecs, Compression};
 use super::schedule::{Due, Queue};
 use super::{Ledger, Plan};
 use crate::payload::{Body, Market};
@@ -34,6 +32,12 @@ pub(super) struct Publishers {
     payload: Vec<u8>,
     command: Vec<u8>,
     frames: Vec<u8>,
+}
+
+/// How the frames of one connection are made.
+struct Packing<'a> {
+    codecs: &'a mut Codecs,
+    compression: Option<&'a Compression>,
 }
 
 struct Publisher {
@@ -76,7 +80,13 @@ impl Publishers {
     }
 
     /// Sends what is due by now, or as much as one turn allows.
-    pub(super) fn send_due(&mut self, plan: &Plan, clients: &mut [Client], ledger: &mut Ledger) {
+    pub(super) fn send_due(
+        &mut self,
+        plan: &Plan,
+        clients: &mut [Client],
+        codecs: &mut Codecs,
+        ledger: &mut Ledger,
+    ) {
         for _ in 0..BATCHES_MAX {
             let now_ns = sys::now_ns();
             let Some(&Reverse((due_ns, index))) = self.next.peek() else { return };
@@ -92,7 +102,8 @@ impl Publishers {
                 self.next.push(Reverse((now_ns + BLOCKED_NS, index)));
                 continue;
             }
-            let next_ns = self.encode_due(index, now_ns, plan, ledger);
+            let mut packing = Packing { codecs, compression: client.compression() };
+            let next_ns = self.encode_due(index, now_ns, plan, &mut packing, ledger);
             // A broken connection is reported by its next read.
             let is_sent = client.send(&self.frames).is_ok();
             if let Some(next_ns) = next_ns.filter(|_| is_sent) {
@@ -107,6 +118,7 @@ impl Publishers {
         index: usize,
         now_ns: u64,
         plan: &Plan,
+        packing: &mut Packing<'_>,
         ledger: &mut Ledger,
     ) -> Option<u64> {
         self.frames.clear();
@@ -116,7 +128,7 @@ impl Publishers {
             if intended_ns > now_ns {
                 return Some(intended_ns);
             }
-            self.encode(index, &due, plan);
+            self.encode(index, &due, plan, packing, ledger);
             self.all[index].queue.advance(&plan.schedule);
             let subscribers = plan.subscribers_of(due.topic);
             ledger.handle_send(due.topic, subscribers, now_ns - intended_ns, due.is_measured);
@@ -126,7 +138,14 @@ impl Publishers {
         Some(self.start_ns + due.after_ns)
     }
 
-    fn encode(&mut self, index: usize, due: &Due, plan: &Plan) {
+    fn encode(
+        &mut self,
+        index: usize,
+        due: &Due,
+        plan: &Plan,
+        packing: &mut Packing<'_>,
+        ledger: &mut Ledger,
+    ) {
         let protocol = plan.target.protocol;
         let stamp = Stamp {
             run: plan.run,
@@ -143,6 +162,7 @@ impl Publishers {
         }
         self.command.clear();
         protocol.publish(&mut self.command, topic, &self.payload);
-        encode_masked_frame(&mut self.frames, protocol.opcode(), &self.command, mask_key());
+        let (frames, book) = (&mut self.frames, &mut ledger.wire);
+        packing.codecs.encode(packing.compression, frames, protocol.opcode(), &self.command, book);
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
 
-use super::client::{Change, Client, Desk, Duty, End};
+use super::client::{Change, Client, Codecs, Desk, Duty, End};
 use super::keepalive::Keepalive;
 use super::publisher::Publishers;
 use super::receive::{Polled, Receiver};
@@ -24,6 +24,7 @@ use super::storm::StormBook;
 use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
+use crate::tls::Connector;
 use absent::Cut;
 use panels::Shut;
 pub(super) use panels::UNSUBSCRIBE;
@@ -75,6 +76,9 @@ pub(super) struct Worker {
     ledger: Ledger,
     buffer: Vec<u8>,
     receiver: Receiver,
+    /// Begins TLS sessions where the target asks for them.
+    connector: Option<Connector>,
+    codecs: Codecs,
     measured_from_ns: u64,
     /// The clock and the thread's processor time when measuring began.
     measuring_since: Option<(u64, u64)>,
@@ -112,10 +116,13 @@ impl Worker {
         let resuming = if plan.storm.is_some() { ledger.accounts.len() } else { 0 };
         ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
+        let connector = plan.target.wire.trust.as_ref().map(Connector::new).transpose();
         Ok(Self {
             index,
             ledger,
             receiver: Receiver::new(plan.kernel_timestamps),
+            connector: connector.map_err(io::Error::other)?,
+            codecs: Codecs::default(),
             plan,
             shared,
             poll,
@@ -236,11 +243,10 @@ impl Worker {
             if self.clients[index].is_subscriber() {
                 self.receiver.prepare(&socket);
             }
-            Ok(socket)
+            self.clients[index].handle_opened(socket, self.connector.as_ref())
         });
         match opened {
-            Ok(socket) => {
-                self.clients[index].handle_opened(socket);
+            Ok(()) => {
                 self.open += 1;
                 self.connecting_count += 1;
                 self.connecting.push_back((index, now_ns));
@@ -260,7 +266,8 @@ impl Worker {
                 self.measuring_since = Some((now_ns, sys::thread_cpu_ns()));
             }
         }
-        self.publishers.send_due(&self.plan, &mut self.clients, &mut self.ledger);
+        let (clients, codecs) = (&mut self.clients, &mut self.codecs);
+        self.publishers.send_due(&self.plan, clients, codecs, &mut self.ledger);
     }
 
     fn end_publishing(&mut self) {
@@ -359,6 +366,7 @@ impl Worker {
                 ledger: &mut self.ledger,
                 buffer: &mut self.buffer[..bytes],
                 receiver: &mut self.receiver,
+                codecs: &mut self.codecs,
                 measured_from_ns: self.measured_from_ns,
             };
             let change = self.clients[index].read_once(&mut desk);
@@ -405,6 +413,7 @@ impl Worker {
             ledger: &mut self.ledger,
             buffer: &mut self.buffer,
             receiver: &mut self.receiver,
+            codecs: &mut self.codecs,
             measured_from_ns: self.measured_from_ns,
         };
         call(&mut self.clients[index], &mut desk)

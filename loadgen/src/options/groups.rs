@@ -3,7 +3,7 @@
 
 use clap::{ArgAction, Args};
 
-use super::{AccessFlags, not_negative, positive};
+use super::{AccessFlags, WireFlags, not_negative, positive};
 use crate::agents::Spread;
 use crate::engine::Schedule;
 use crate::report::Outputs;
@@ -21,6 +21,9 @@ pub struct Conduct {
     /// What it takes to be let in.
     #[command(flatten)]
     pub access: AccessFlags,
+    /// What lies below the protocol.
+    #[command(flatten)]
+    pub wire: WireFlags,
     /// Threads that share the connections; of each agent, with --agents [default: one per core]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub threads: Option<u32>,

@@ -4,7 +4,9 @@
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
-use super::{Absent, QUANTILES, Report, Row, groups, newest, quantile_ns, rows, storm, verdict};
+use super::{
+    Absent, QUANTILES, Report, Row, groups, newest, quantile_ns, rows, storm, verdict, wire,
+};
 use crate::agents::AgentSeen;
 use crate::engine::Tally;
 use crate::watch::Watched;
@@ -48,6 +50,7 @@ pub fn to_json(report: &Report) -> Value {
             "left": report.left,
             "rejoined": report.rejoined,
         },
+        "wire": wire::to_json(&report.wire),
         "messages": {
             "sent": report.sent,
             "sent_measured": report.sent_measured,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 
 use super::{
-    INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, storm,
+    INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, storm, wire,
 };
 use crate::agents::AgentSeen;
 use crate::engine::Tally;
@@ -20,6 +20,9 @@ pub fn summary(report: &Report) -> String {
     let plan = &report.plan;
     line(&mut out, "target", &format!("{} ({})", report.url, plan.target.protocol.name()));
     line(&mut out, "connections", &connections(report));
+    for (name, text) in wire::lines(&report.wire) {
+        line(&mut out, name, &text);
+    }
     tally(&mut out, "failed", &report.failures);
     if report.course.start_ns == 0 {
         return out;

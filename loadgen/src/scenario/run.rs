@@ -72,10 +72,11 @@ impl Scenario<'_> {
     pub(super) fn target(&self) -> Result<Target, (String, u8)> {
         let protocol = self.conduct.protocol;
         let access = self.conduct.access.access(protocol).map_err(|why| (why, USAGE))?;
-        let target = Target::resolve(&self.conduct.url, protocol).map_err(|error| {
+        let mut target = Target::resolve(&self.conduct.url, protocol).map_err(|error| {
             let is_unknown = matches!(error, TargetError::Resolve { .. });
             (error.to_string(), if is_unknown { UNREACHABLE } else { USAGE })
         })?;
+        self.conduct.wire.apply(&mut target).map_err(|why| (why, USAGE))?;
         Ok(Target { access, ..target })
     }
 

@@ -149,6 +149,10 @@ impl TestBroker {
         Self { address, shared }
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
     }

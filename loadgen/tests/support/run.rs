@@ -8,6 +8,8 @@ use serde_json::Value;
 pub(crate) struct Run {
     pub(crate) code: i32,
     pub(crate) out: String,
+    /// The standard error.
+    pub(crate) err: String,
     pub(crate) json: Value,
 }
 
@@ -57,8 +59,9 @@ pub(crate) fn run(scenario: &str, url: &str, usual: &str, flags: &str) -> Run {
     let run = Run {
         code: status.code().unwrap(),
         out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
         json: serde_json::from_slice(&json).unwrap_or_default(),
     };
-    eprintln!("{}\n{}", String::from_utf8_lossy(&stderr), run.out);
+    eprintln!("{}\n{}", run.err, run.out);
     run
 }

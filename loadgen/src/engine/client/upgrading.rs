@@ -2,6 +2,7 @@
 //! memory only until it is done. Called by the client, which owns the socket.
 
 use broker_proto::handshake::{ClientHandshake, HeadLimits, HeadScanner};
+use broker_proto::ws::deflate::{Agreement, Offer};
 
 use crate::target::{Access, Target};
 
@@ -12,10 +13,21 @@ pub(super) struct Upgrading {
     head: Vec<u8>,
 }
 
+/// The connection is open.
+pub(super) struct Upgraded {
+    /// The bytes after the response's head.
+    pub(super) rest: Vec<u8>,
+    /// How messages are compressed, if they are.
+    pub(super) deflate: Option<Agreement>,
+}
+
 impl Upgrading {
     /// The state to wait in, and the request to send.
     pub(super) fn begin(target: &Target) -> (Self, Vec<u8>) {
-        let handshake = ClientHandshake::new(fastrand::u128(..).to_ne_bytes());
+        let mut handshake = ClientHandshake::new(fastrand::u128(..).to_ne_bytes());
+        if target.wire.deflates {
+            handshake = handshake.with_deflate(Offer::BROWSER);
+        }
         let mut request = Vec::with_capacity(256);
         let Access { headers, .. } = &target.access;
         let headers: Vec<_> =
@@ -25,20 +37,20 @@ impl Upgrading {
         (Self { handshake, scanner: HeadScanner::for_response(), head: Vec::new() }, request)
     }
 
-    /// The bytes after the response's head, once it is complete and right.
+    /// What comes of it once the response's head is complete and right.
     pub(super) fn handle_bytes(
         &mut self,
         bytes: &[u8],
         target: &Target,
-    ) -> Result<Option<Vec<u8>>, String> {
+    ) -> Result<Option<Upgraded>, String> {
         self.head.extend_from_slice(bytes);
         let scanned = self.scanner.scan(&self.head, &HeadLimits::default());
         let scanned = scanned.map_err(|refusal| format!("no HTTP response: {refusal}"))?;
         let Some(length) = scanned else { return Ok(None) };
         let offered = target.subprotocols();
         let accepted = self.handshake.verify(&self.head[..length], &offered);
-        accepted.map_err(|error| error.to_string())?;
-        Ok(Some(self.head.split_off(length)))
+        let deflate = accepted.map_err(|error| error.to_string())?.deflate;
+        Ok(Some(Upgraded { rest: self.head.split_off(length), deflate }))
     }
 }
 
