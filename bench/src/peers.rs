@@ -106,9 +106,11 @@ fn measure(
     available: &[Contender],
     table: &mut Table,
 ) -> anyhow::Result<()> {
-    let able = available.iter().copied().filter(|peer| peer.can(scenario));
-    let mut order: Vec<_> =
-        [Contender::Broker].into_iter().chain(able).chain([Contender::BrokerAgain]).collect();
+    let mut order: Vec<_> = [Contender::Broker]
+        .into_iter()
+        .chain(available.iter().copied())
+        .chain([Contender::BrokerAgain])
+        .collect();
     if number.is_multiple_of(2) {
         order.reverse();
     }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
-use super::scenario::Scenario;
 use super::tools::Tools;
 
 /// A server that speaks something that the load generator speaks.
@@ -26,11 +25,14 @@ pub enum Contender {
     Tungstenite,
     /// The npm package ws.
     Ws,
+    /// mosquitto, with MQTT over WebSocket.
+    Mosquitto,
 }
 
 impl Contender {
     /// Those that the broker is compared with unless others are asked for.
-    pub const USUAL: [Self; 4] = [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws];
+    pub const USUAL: [Self; 5] =
+        [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws, Self::Mosquitto];
 
     /// As it is called in the table.
     #[must_use]
@@ -42,6 +44,7 @@ impl Contender {
             Self::Uws => "uWebSockets.js",
             Self::Tungstenite => "tokio-tungstenite",
             Self::Ws => "ws",
+            Self::Mosquitto => "mosquitto",
         }
     }
 
@@ -49,12 +52,6 @@ impl Contender {
     #[must_use]
     pub fn is_ours(self) -> bool {
         matches!(self, Self::Broker | Self::BrokerAgain)
-    }
-
-    /// Whether it can be put under this load.
-    #[must_use]
-    pub fn can(self, _scenario: Scenario) -> bool {
-        true
     }
 
     /// Gets what it needs, unless that was done before.
@@ -65,25 +62,28 @@ impl Contender {
         match self {
             Self::Broker | Self::BrokerAgain | Self::Bare | Self::Tungstenite => Ok(()),
             Self::Uws | Self::Ws => tools.fetch_node(),
+            Self::Mosquitto => tools.fetch_mosquitto(),
         }
     }
 
     /// How it is started on 127.0.0.1 and this port, with one thread for its sockets.
-    #[must_use]
-    pub fn command(self, tools: &Tools, port: u16) -> Command {
-        let port = port.to_string();
+    ///
+    /// # Errors
+    /// If its settings can't be written.
+    pub fn command(self, tools: &Tools, port: u16) -> anyhow::Result<Command> {
+        let text = port.to_string();
         let node = |script: &str| {
             let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
             let mut command = Command::new("node");
-            command.arg(scripts.join(script)).arg(tools.node_folder()).arg(&port);
+            command.arg(scripts.join(script)).arg(tools.node_folder()).arg(&text);
             command
         };
         let serve = |kind: &str| {
             let mut command = Command::new(tools.own("bench"));
-            command.args(["serve", kind, "--port", &port]);
+            command.args(["serve", kind, "--port", &text]);
             command
         };
-        match self {
+        Ok(match self {
             Self::Broker | Self::BrokerAgain => {
                 let mut command = Command::new(tools.own("broker"));
                 command.args(["--workers", "1", "--pin", "false", "--listen"]);
@@ -94,7 +94,8 @@ impl Contender {
             Self::Tungstenite => serve("tungstenite"),
             Self::Uws => node("uws.mjs"),
             Self::Ws => node("ws.mjs"),
-        }
+            Self::Mosquitto => mosquitto(&tools.mosquitto_folder(), port)?,
+        })
     }
 
     /// Where its sockets are.
@@ -106,9 +107,30 @@ impl Contender {
     /// The load generator's flags for it beside the address.
     #[must_use]
     pub fn loadgen_flags(self, port: u16) -> Vec<String> {
-        match self.is_ours() {
-            true => vec![format!("--target-metrics=http://127.0.0.1:{port}/metrics")],
-            false => Vec::new(),
+        match self {
+            Self::Broker | Self::BrokerAgain => {
+                vec![format!("--target-metrics=http://127.0.0.1:{port}/metrics")]
+            }
+            Self::Mosquitto => vec!["--protocol=mqtt".into()],
+            Self::Bare | Self::Uws | Self::Tungstenite | Self::Ws => Vec::new(),
         }
     }
+}
+
+/// Its settings are a file. This version does not start with WebSockets alone, so it also gets a
+/// socket that nobody uses.
+fn mosquitto(folder: &Path, port: u16) -> anyhow::Result<Command> {
+    let unused = folder.join("unused.sock");
+    let settings = folder.join("settings.conf");
+    let text = format!(
+        "user root\nallow_anonymous true\nlog_type error\nset_tcp_nodelay true\n\
+         max_queued_messages 0\nlistener 0 {}\nlistener {port} 127.0.0.1\nprotocol websockets\n",
+        unused.display()
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new(folder.join("usr/sbin/mosquitto"));
+    command.arg("-c").arg(settings);
+    let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    command.env("LD_LIBRARY_PATH", folder.join(libraries));
+    Ok(command)
 }

@@ -82,7 +82,7 @@ impl Bench {
     /// If a program does not start, or the load generator does not come to a result.
     pub fn run(&self, contender: Contender, scenario: Scenario) -> anyhow::Result<Figures> {
         let port = free_port()?;
-        let command = &mut contender.command(&self.tools, port);
+        let command = &mut contender.command(&self.tools, port)?;
         let mut server = Process::start(command, self.server_core)?;
         server.wait_for_port(port)?;
         sleep(NAP);
@@ -212,9 +212,8 @@ impl Process {
         // A child begins on the cores of the thread that started it.
         let own = sched_getaffinity(None)?;
         sched_setaffinity(None, &pinned)?;
-        let streams = [Stdio::null(), Stdio::null()];
-        let [stdin, stdout] = streams;
-        let started = command.stdin(stdin).stdout(stdout).stderr(Stdio::null()).spawn();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = command.spawn();
         sched_setaffinity(None, &own)?;
         let name = command.get_program().to_string_lossy().into_owned();
         Ok(Self { child: started.with_context(|| name.clone())?, name })

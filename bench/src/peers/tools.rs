@@ -1,5 +1,5 @@
 //! Programs that the comparison needs: our own, built, and other people's, fetched once into
-//! `target/tools`, every version pinned.
+//! `target/tools`. Nothing is installed; those from npm have a fixed version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use anyhow::{Context as _, bail};
 
 /// uWebSockets.js comes under another name in the npm registry, with its binaries inside.
 const NODE_PACKAGES: [&str; 2] = ["uwebsockets@3.0.6", "ws@8.23.0"];
+
+/// mosquitto with the libraries that a small system lacks; of whichever version Debian has.
+const MOSQUITTO_PACKAGES: [&str; 4] = ["mosquitto", "libcjson1", "libdlt2", "libwrap0"];
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -70,6 +73,37 @@ impl Tools {
                 .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
                 .args(NODE_PACKAGES)
                 .current_dir(folder))
+        })
+    }
+
+    /// Where mosquitto is unpacked.
+    #[must_use]
+    pub fn mosquitto_folder(&self) -> PathBuf {
+        self.fetched.join("peers-mosquitto")
+    }
+
+    /// Gets mosquitto from Debian.
+    ///
+    /// # Errors
+    /// If this is no Debian, or there is no network.
+    pub fn fetch_mosquitto(&self) -> anyhow::Result<()> {
+        fetch_once(&self.mosquitto_folder(), &MOSQUITTO_PACKAGES, |folder| {
+            let download = || {
+                let mut command = Command::new("apt-get");
+                command.args(["--quiet", "download"]).args(MOSQUITTO_PACKAGES).current_dir(folder);
+                command
+            };
+            if run(&mut download()).is_err() {
+                run(Command::new("apt-get").args(["--quiet", "update"]))?;
+                run(&mut download())?;
+            }
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.extension().is_some_and(|extension| extension == "deb") {
+                    run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?;
+                }
+            }
+            Ok(())
         })
     }
 }
