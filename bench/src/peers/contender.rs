@@ -27,12 +27,14 @@ pub enum Contender {
     Ws,
     /// mosquitto, with MQTT over WebSocket.
     Mosquitto,
+    /// nats-server, with its WebSocket listener.
+    Nats,
 }
 
 impl Contender {
     /// Those that the broker is compared with unless others are asked for.
-    pub const USUAL: [Self; 5] =
-        [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws, Self::Mosquitto];
+    pub const USUAL: [Self; 6] =
+        [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws, Self::Mosquitto, Self::Nats];
 
     /// As it is called in the table.
     #[must_use]
@@ -45,6 +47,7 @@ impl Contender {
             Self::Tungstenite => "tokio-tungstenite",
             Self::Ws => "ws",
             Self::Mosquitto => "mosquitto",
+            Self::Nats => "nats-server",
         }
     }
 
@@ -63,6 +66,7 @@ impl Contender {
             Self::Broker | Self::BrokerAgain | Self::Bare | Self::Tungstenite => Ok(()),
             Self::Uws | Self::Ws => tools.fetch_node(),
             Self::Mosquitto => tools.fetch_mosquitto(),
+            Self::Nats => tools.fetch_nats(),
         }
     }
 
@@ -95,6 +99,7 @@ impl Contender {
             Self::Uws => node("uws.mjs"),
             Self::Ws => node("ws.mjs"),
             Self::Mosquitto => mosquitto(&tools.mosquitto_folder(), port)?,
+            Self::Nats => nats(&tools.nats_folder(), port)?,
         })
     }
 
@@ -112,6 +117,7 @@ impl Contender {
                 vec![format!("--target-metrics=http://127.0.0.1:{port}/metrics")]
             }
             Self::Mosquitto => vec!["--protocol=mqtt".into()],
+            Self::Nats => vec!["--protocol=nats".into()],
             Self::Bare | Self::Uws | Self::Tungstenite | Self::Ws => Vec::new(),
         }
     }
@@ -132,5 +138,18 @@ fn mosquitto(folder: &Path, port: u16) -> anyhow::Result<Command> {
     command.arg("-c").arg(settings);
     let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
     command.env("LD_LIBRARY_PATH", folder.join(libraries));
+    Ok(command)
+}
+
+/// Its settings are a file. The port for clients without WebSocket is any that is free.
+fn nats(folder: &Path, port: u16) -> anyhow::Result<Command> {
+    let settings = folder.join("settings.conf");
+    let text = format!(
+        "host: 127.0.0.1\nport: -1\nmax_connections: 100000\n\
+         websocket {{ host: 127.0.0.1, port: {port}, no_tls: true }}\n"
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new(folder.join("bin/nats-server"));
+    command.arg("--config").arg(settings);
     Ok(command)
 }

