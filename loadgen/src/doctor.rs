@@ -98,7 +98,8 @@ fn open_files(limit: u64) -> Finding {
         _ => format!("{}, one for each connection", grouped(limit)),
     };
     let advice = "raise the hard limit: ulimit -Hn 1048576 as root, LimitNOFILE=1048576 in a \
-                  systemd unit, or --ulimit nofile=1048576 for a container";
+                  systemd unit, or --ulimit nofile=1048576 for a container; or run with \
+                  --processes auto";
     finding("open files", found, limit < FILES_GOOD, advice)
 }
 
