@@ -116,6 +116,16 @@ impl Load {
         }
     }
 
+    /// Where the run stands. Of agents, no more is known than whether publishing has begun.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::Here(engine) => engine.phase(),
+            Self::There(crew) if crew.start_ns() == 0 => Phase::Connect,
+            Self::There(_) => Phase::Publish,
+        }
+    }
+
     /// What is reached by now, or was some milliseconds ago.
     #[must_use]
     pub fn progress(&self) -> Progress {

@@ -14,6 +14,9 @@
 //! | [`account`] | delivered, lost, duplicated, out of order: per subscriber and topic |
 //! | [`seconds`] | latency by the second |
 //! | [`counts`] | histograms as data |
+//! | [`live`] | what a run shows of itself while it goes on, as one plain struct |
+//! | [`exposition`] | the same for Prometheus to fetch |
+//! | [`view`] | the screen that a terminal shows meanwhile |
 //! | [`watch`] | looks on during a run: rates, processor time of both sides |
 //! | [`target_process`] | what the target uses, seen from outside |
 //! | [`report`] | the result as text, JSON, CSV and a page, and what the files are |
@@ -35,8 +38,10 @@ pub mod compare;
 pub mod counts;
 pub mod doctor;
 pub mod engine;
+pub mod exposition;
 pub mod host;
 pub mod library;
+pub mod live;
 pub mod options;
 pub mod payload;
 pub mod report;
@@ -50,4 +55,5 @@ pub mod target_process;
 pub mod threshold;
 pub mod tls;
 pub mod verdict;
+pub mod view;
 pub mod watch;

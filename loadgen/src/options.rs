@@ -24,7 +24,7 @@ pub use chat::Chat;
 pub use dashboard::Dashboard;
 pub use echo::EchoFlags;
 pub use find::{Bound, Find, Search, Searched};
-pub use groups::{Conduct, Timing};
+pub use groups::{Conduct, Following, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 pub use sink::SinkFlags;
 pub use storm::StormFlags;

@@ -34,6 +34,7 @@ pub use parts::{Absent, Parts};
 pub use rows::{Row, rows};
 pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
+pub(crate) use text::{rate, time};
 
 use crate::account::Totals;
 use crate::agents::AgentSeen;

@@ -8,6 +8,7 @@ mod dashboard;
 mod echo;
 mod fanout;
 mod find;
+mod follow;
 mod notify;
 mod phases;
 mod run;
@@ -18,7 +19,7 @@ mod ticker;
 use std::io::{self, Write as _};
 
 use crate::options::{Command, Options};
-use crate::{agents, compare, doctor, library, sink};
+use crate::{agents, compare, doctor, library, sink, view};
 
 /// Exit code of a command line that makes no sense.
 const USAGE: u8 = 2;
@@ -80,9 +81,9 @@ struct Console {
 }
 
 impl Console {
-    /// What is going on.
+    /// What is going on; not while the screen shows it.
     fn progress(self, line: &str) {
-        if !self.is_quiet {
+        if !self.is_quiet && !view::is_open() {
             let _ = writeln!(io::stderr().lock(), "{line}");
         }
     }

@@ -86,17 +86,20 @@ pub fn ports_per_source() -> u32 {
     ports.unwrap_or(16_384) / PORT_SHARE
 }
 
-/// A flag that the interrupt key sets. The second time, the process ends at once with code 130.
+/// The interrupt key sets `interrupted`, and ends the process at once with code 130 if `is_armed` was
+/// set before. With one flag for both, that is the second time.
 ///
 /// # Errors
 ///
 /// If the system does not let the signal be caught.
-pub fn watch_interrupt() -> io::Result<Arc<AtomicBool>> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    // In this order: the first signal only sets the flag that arms the second.
-    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(&interrupted))?;
-    signal_hook::flag::register(SIGINT, Arc::clone(&interrupted))?;
-    Ok(interrupted)
+pub fn watch_interrupt(
+    interrupted: &Arc<AtomicBool>,
+    is_armed: &Arc<AtomicBool>,
+) -> io::Result<()> {
+    // In this order, or the first signal would find what it has just armed.
+    signal_hook::flag::register_conditional_shutdown(SIGINT, 130, Arc::clone(is_armed))?;
+    signal_hook::flag::register(SIGINT, Arc::clone(interrupted))?;
+    Ok(())
 }
 
 /// A flag that SIGTERM and the interrupt key set; the second time, the process ends at once.
@@ -105,7 +108,8 @@ pub fn watch_interrupt() -> io::Result<Arc<AtomicBool>> {
 ///
 /// If the system does not let the signals be caught.
 pub fn watch_end() -> io::Result<Arc<AtomicBool>> {
-    let flag = watch_interrupt()?;
+    let flag = Arc::new(AtomicBool::new(false));
+    watch_interrupt(&flag, &flag)?;
     signal_hook::flag::register_conditional_shutdown(SIGTERM, 143, Arc::clone(&flag))?;
     signal_hook::flag::register(SIGTERM, Arc::clone(&flag))?;
     Ok(flag)

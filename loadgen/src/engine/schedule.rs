@@ -202,6 +202,28 @@ impl Schedule {
         }
     }
 
+    /// How many messages are due within so long of the start.
+    ///
+    /// ```
+    /// use loadgen::engine::Schedule;
+    ///
+    /// let schedule = Schedule::new(100.0, 1.0, 10.0, 1);
+    /// assert_eq!((schedule.due_by(0), schedule.due_by(999_999_999)), (1, 100));
+    /// assert_eq!(schedule.due_by(u64::MAX), 1100);
+    /// ```
+    #[must_use]
+    pub fn due_by(&self, after_ns: u64) -> u64 {
+        let (mut due, mut later) = (0, self.messages);
+        while due < later {
+            let middle = due.midpoint(later);
+            match self.due_after_ns(middle) <= after_ns {
+                true => due = middle + 1,
+                false => later = middle,
+            }
+        }
+        due
+    }
+
     /// How long publishing takes, from the start to the end of the last message's turn.
     #[must_use]
     pub fn duration_ns(&self) -> u64 {

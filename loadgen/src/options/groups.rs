@@ -1,6 +1,8 @@
 //! Flags that several scenarios share, in groups that are flattened into theirs. Checks what no
 //! single flag of a group can tell; knows no scenario.
 
+use std::net::SocketAddr;
+
 use clap::{ArgAction, Args};
 
 use super::{AccessFlags, WireFlags, not_negative, positive};
@@ -37,9 +39,26 @@ pub struct Conduct {
     /// What becomes of the result.
     #[command(flatten)]
     pub outputs: Outputs,
+    /// Who looks on.
+    #[command(flatten)]
+    pub following: Following,
+}
+
+/// What is shown of a run while it goes on.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "While it runs")]
+pub struct Following {
     /// Print the verdict and what decided it, nothing else.
     #[arg(long)]
     pub quiet: bool,
+    /// Lines of progress, also where the standard error is a terminal, which gets a screen with the
+    /// run's numbers otherwise (q ends the run).
+    #[arg(long)]
+    pub plain: bool,
+    /// Serve the run's numbers for Prometheus at http://ADDR:PORT/metrics; port 0 takes a free one,
+    /// which is printed.
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub prometheus: Option<SocketAddr>,
 }
 
 /// How long what takes.

@@ -398,7 +398,7 @@ pub(super) fn tally(out: &mut String, name: &str, tally: &Tally) {
 }
 
 /// Three significant digits and a unit.
-pub(super) fn time(nanos: u64) -> String {
+pub(crate) fn time(nanos: u64) -> String {
     let (value, unit) = match nanos {
         0..1_000_000 => (nanos as f64 / 1e3, "µs"),
         1_000_000..1_000_000_000 => (nanos as f64 / 1e6, "ms"),
@@ -408,7 +408,7 @@ pub(super) fn time(nanos: u64) -> String {
     format!("{value:.decimals$} {unit}")
 }
 
-fn rate(per_second: f64) -> String {
+pub(crate) fn rate(per_second: f64) -> String {
     match per_second {
         0.0..100.0 => format!("{per_second:.1}"),
         _ => grouped(per_second.round() as u64),

@@ -6,7 +6,8 @@ mod outcome;
 mod search;
 mod step;
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context as _;
 
@@ -78,7 +79,7 @@ fn look(
     scenario: &Scenario<'_>,
     plan: impl Fn(f64, Target) -> Plan,
 ) -> anyhow::Result<u8> {
-    let console = Console { is_quiet: scenario.conduct.quiet };
+    let console = Console { is_quiet: scenario.conduct.following.quiet };
     let checked = bound.check().and_then(|()| scenario.checked.clone());
     if let Err(why) = checked {
         return Ok(refuse(&why));
@@ -130,7 +131,9 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// Tries one rate after the other; returns what is known then, and what ended it early.
     fn search(&mut self, plan: impl Fn(f64) -> Plan) -> anyhow::Result<(Search, Option<Stop>)> {
-        let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        sys::watch_interrupt(&interrupted, &interrupted)
+            .context("cannot watch the interrupt key")?;
         let mut search = Search::new(self.bound.from, self.bound.to, self.bound.precision / 100.0);
         self.console.summary(HEAD);
         while let Some(rate) = search.next_rate() {
@@ -160,7 +163,9 @@ impl Finder<'_> {
         is_second: bool,
         plan: Plan,
     ) -> anyhow::Result<Result<Judgement, Stop>> {
-        let mut report = match self.scenario.measure(plan, Console { is_quiet: true })? {
+        let console = Console { is_quiet: true };
+        let follow = self.scenario.follow(&plan, console).map_err(anyhow::Error::msg)?;
+        let mut report = match self.scenario.measure(plan, follow, console)? {
             Ok(report) => report,
             Err(why) => {
                 self.console.complain(&why);

@@ -1,14 +1,18 @@
 //! What all scenarios have in common: from flags and a plan to a run, its report and the exit
 //! code. Called by each scenario with its plan.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use anyhow::{Context as _, anyhow};
 
+use super::follow::Follow;
 use super::{Console, UNREACHABLE, USAGE, phases};
 use crate::agents::Load;
 use crate::engine::{Part, Plan};
+use crate::exposition::Exposition;
+use crate::live::{About, Look};
 use crate::options::Conduct;
 use crate::report::{Report, complaints, summary, verdict};
 use crate::sys;
@@ -29,7 +33,7 @@ pub(super) struct Scenario<'a> {
 impl Scenario<'_> {
     /// Runs it as planned for its target and returns the exit code.
     pub(super) fn run(self, plan: impl FnOnce(Target) -> Plan) -> anyhow::Result<u8> {
-        let console = Console { is_quiet: self.conduct.quiet };
+        let console = Console { is_quiet: self.conduct.following.quiet };
         if let Err(why) = &self.checked {
             console.complain(why);
             return Ok(USAGE);
@@ -54,7 +58,16 @@ impl Scenario<'_> {
             console.complain(&why);
             return Ok(USAGE);
         }
-        let report = match self.measure(plan, console)? {
+        let follow = match self.follow(&plan, console) {
+            Ok(follow) => follow,
+            Err(why) => {
+                console.complain(&why);
+                return Ok(USAGE);
+            }
+        };
+        // Served until the result is told.
+        let _exposition = follow.exposition.clone();
+        let report = match self.measure(plan, follow, console)? {
             Ok(report) => report,
             Err(why) => {
                 console.verdict(&why);
@@ -87,16 +100,36 @@ impl Scenario<'_> {
         is_known.then(|| spread.processes(plan, sys::raise_open_files()).err())?
     }
 
+    /// Who looks on; who wants nothing printed gets no screen. The error is a sentence for the user.
+    pub(super) fn follow(&self, plan: &Plan, console: Console) -> Result<Follow, String> {
+        let flags = &self.conduct.following;
+        let about = About::new(self.name, &self.conduct.url, plan);
+        let serve = |address| {
+            let exposition = Exposition::start(address, about.clone())
+                .map_err(|error| format!("--prometheus {address}: {error}"))?;
+            console.progress(&format!("metrics at {}", exposition.url()));
+            Ok::<_, String>(Arc::new(exposition))
+        };
+        let exposition = flags.prometheus.map(serve).transpose()?;
+        let view = if console.is_quiet || flags.plain { None } else { Follow::open_view() };
+        Ok(Follow { about, view, exposition })
+    }
+
     /// One run as planned. Where it can't be begun, a sentence for the user says why, with `FAILED`
     /// before it.
     pub(super) fn measure(
         &self,
         mut plan: Plan,
+        follow: Follow,
         console: Console,
     ) -> anyhow::Result<Result<Report, String>> {
         plan.kernel_timestamps = self.conduct.kernel_timestamps;
         let Conduct { outputs, spread, threads, .. } = self.conduct;
-        let interrupted = sys::watch_interrupt().context("cannot watch the interrupt key")?;
+        let interrupted = Arc::new(AtomicBool::new(false));
+        // On the screen the key is read as a key; whoever kills us there gets the terminal back.
+        let is_armed =
+            if follow.view.is_some() { Arc::default() } else { Arc::clone(&interrupted) };
+        sys::watch_interrupt(&interrupted, &is_armed).context("cannot watch the interrupt key")?;
         let memory_before = own_memory();
         let watch = outputs.watch();
         let load = match Load::start(&plan, spread, *threads) {
@@ -107,8 +140,13 @@ impl Scenario<'_> {
         let is_over = AtomicBool::new(false);
         let (mut course, watched) = thread::scope(|scope| {
             let watching = scope.spawn(|| watch.run(&load, &plan.schedule, &is_over));
+            let look = || Look::at(&load, outputs.target_pid);
+            let [over, asked, armed] = [&is_over, &interrupted, &is_armed];
+            let following = scope.spawn(move || follow.run(look, over, asked, armed));
             let course = phases::drive(&load, &plan, &interrupted, drain_ns, console);
             is_over.store(true, Ordering::Release);
+            // A screen that failed is no reason to lose the result.
+            let _ = following.join();
             (course, watching.join())
         });
         let grown = own_memory().zip(memory_before).map(|(now, then)| now.saturating_sub(then));
