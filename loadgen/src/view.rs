@@ -2,6 +2,7 @@
 //! the terminal back on every way out. Draws on the standard error, where progress lines go
 //! otherwise, so that results can be redirected. Measures nothing; driven by `scenario::follow`.
 
+mod keys;
 mod screen;
 mod terminal;
 
@@ -11,9 +12,10 @@ use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::live::{About, Moment};
+
+use keys::{Heard, Keys};
 
 pub use terminal::{is_open, is_possible};
 
@@ -25,6 +27,7 @@ const FRAME_BYTES: usize = 64 * 1024;
 pub struct View {
     terminal: Terminal<CrosstermBackend<BufWriter<Stderr>>>,
     has_colours: bool,
+    keys: Keys,
     screen: terminal::Screen,
 }
 
@@ -36,11 +39,12 @@ impl View {
     ///
     /// If the terminal refuses: then it is as it was.
     pub fn open() -> io::Result<Self> {
+        let keys = Keys::open()?;
         let screen = terminal::Screen::enter()?;
         let out = BufWriter::with_capacity(FRAME_BYTES, io::stderr());
         let terminal = Terminal::new(CrosstermBackend::new(out))?;
         let has_colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Ok(Self { terminal, has_colours, screen })
+        Ok(Self { terminal, has_colours, keys, screen })
     }
 
     /// Shows this; follows the size of the terminal.
@@ -56,25 +60,26 @@ impl View {
         Ok(())
     }
 
-    /// Waits so long for a key, and says whether the run is to end: with `q` or Ctrl-C, or when the
-    /// interrupt signal set `interrupted`. A signal to terminate ends the process here.
-    pub fn is_asked_to_end(&mut self, wait: Duration, interrupted: &AtomicBool) -> bool {
-        let has_key = event::poll(wait).unwrap_or_else(|_| {
-            std::thread::sleep(wait); // no keys from this terminal
-            false
-        });
-        let key = if has_key { event::read().ok() } else { None };
+    /// Waits so long for a key. A signal to terminate ends the process here.
+    pub fn wait(&mut self, wait: Duration, interrupted: &AtomicBool) -> Wish {
+        let heard = self.keys.wait(wait);
         self.screen.end_if_terminated();
-        interrupted.load(Ordering::Relaxed) || key.is_some_and(|event| ends(&event))
+        match heard {
+            Heard::End => Wish::End,
+            _ if interrupted.load(Ordering::Relaxed) => Wish::End,
+            Heard::Gone => Wish::Close,
+            Heard::Nothing => Wish::GoOn,
+        }
     }
 }
 
-fn ends(event: &Event) -> bool {
-    match event {
-        Event::Key(KeyEvent { code: KeyCode::Char(key), modifiers, kind, .. }) => {
-            let is_interrupt = *key == 'c' && modifiers.contains(KeyModifiers::CONTROL);
-            *kind == KeyEventKind::Press && (is_interrupt || *key == 'q')
-        }
-        _ => false,
-    }
+/// What is to become of the run that is shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wish {
+    /// Nothing else than it was.
+    GoOn,
+    /// It is to end: `q` or Ctrl-C was pressed, or the interrupt signal came.
+    End,
+    /// The terminal is gone: it is to go on without a screen.
+    Close,
 }

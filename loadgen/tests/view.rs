@@ -100,6 +100,14 @@ fn signals_give_the_terminal_back_too() {
 }
 
 #[test]
+fn a_run_does_not_outlive_its_terminal() {
+    let broker = TestBroker::start(Faults::default());
+    let terminal = start([80, 24], LONG, &broker);
+    terminal.wait_for("the screen", |screen| screen.contains("measuring  ━"));
+    terminal.close();
+}
+
+#[test]
 fn the_screen_follows_the_terminals_size() {
     let broker = TestBroker::start(Faults::default());
     let mut terminal = start([40, 10], LONG, &broker);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::exposition::Exposition;
 use crate::live::{About, Live, Look, Moment};
-use crate::view::{self, View};
+use crate::view::{self, View, Wish};
 
 /// Between two looks, and so between two frames: what workers tell is no fresher.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -58,8 +58,11 @@ impl Follow {
                     thread::sleep(NAP);
                     continue;
                 };
-                if view.is_asked_to_end(NAP, interrupted) {
+                let wish = view.wait(NAP, interrupted);
+                if wish == Wish::End {
                     interrupted.store(true, Ordering::Relaxed);
+                }
+                if wish != Wish::GoOn {
                     self.view = None;
                 }
             }

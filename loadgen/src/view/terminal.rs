@@ -6,6 +6,8 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use ratatui::crossterm::cursor::{Hide, Show};
 use ratatui::crossterm::execute;
@@ -15,7 +17,14 @@ use ratatui::crossterm::terminal::{
 use rustix::process::getpgrp;
 use rustix::termios::tcgetpgrp;
 use signal_hook::consts::{SIGHUP, SIGQUIT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
 use signal_hook::{flag, low_level};
+
+/// The signals that end the process.
+const SIGNALS: [i32; 3] = [SIGTERM, SIGHUP, SIGQUIT];
+
+/// How long a terminal may take to be given back when a signal came.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Whether the terminal is ours: there is one for the whole process, and a panic has nothing else
 /// to ask.
@@ -28,6 +37,8 @@ pub(super) struct Screen {
     terminated: Arc<AtomicUsize>,
     /// Signals do again what they always do.
     is_over: Arc<AtomicBool>,
+    /// Ends the thread that sees to it that a signal is obeyed.
+    obeyed: Handle,
 }
 
 /// Whether a screen can be shown: the standard error is a terminal that knows more than lines, and
@@ -47,11 +58,13 @@ pub fn is_open() -> bool {
 
 impl Screen {
     pub(super) fn enter() -> io::Result<Self> {
-        let screen = Self { terminated: Arc::default(), is_over: Arc::new(AtomicBool::new(false)) };
-        for signal in [SIGTERM, SIGHUP, SIGQUIT] {
-            flag::register_conditional_default(signal, Arc::clone(&screen.is_over))?;
-            flag::register_usize(signal, Arc::clone(&screen.terminated), signal as usize)?;
+        let (terminated, is_over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
+        for signal in SIGNALS {
+            flag::register_conditional_default(signal, Arc::clone(&is_over))?;
+            flag::register_usize(signal, Arc::clone(&terminated), signal as usize)?;
         }
+        let obeyed = obey_in_the_end(&is_over)?;
+        let screen = Self { terminated, is_over, obeyed };
         close_before_panicking();
         IS_OPEN.store(true, Ordering::Release);
         enable_raw_mode()?;
@@ -75,7 +88,25 @@ impl Drop for Screen {
         close();
         self.is_over.store(true, Ordering::Release);
         self.end_if_terminated();
+        self.obeyed.close();
     }
+}
+
+/// After a signal, who draws has so long to give the terminal back. A terminal that takes nothing
+/// any more would hold that up for ever: then the process ends without. A second signal ends it
+/// at once.
+fn obey_in_the_end(is_over: &Arc<AtomicBool>) -> io::Result<Handle> {
+    let mut signals = Signals::new(SIGNALS)?;
+    let (obeyed, is_over) = (signals.handle(), Arc::clone(is_over));
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            is_over.store(true, Ordering::Release);
+            thread::sleep(GRACE);
+            let _ = disable_raw_mode();
+            let _ = low_level::emulate_default_handler(signal);
+        }
+    })?;
+    Ok(obeyed)
 }
 
 /// The first time, undoes what [`Screen::enter`] did to the terminal, in any state of it.

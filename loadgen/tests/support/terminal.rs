@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, kill_process};
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
 
@@ -24,18 +24,23 @@ stty -g > "$SETTINGS.after"; exit $code"#;
 
 /// A terminal with the program in it; both end with the value.
 pub(crate) struct TestTerminal {
-    child: Box<dyn Child + Send + Sync>,
+    shell: Shell,
     master: Box<dyn MasterPty + Send>,
     keyboard: Box<dyn Write + Send>,
     seen: Arc<Mutex<Seen>>,
     folder: tempfile::TempDir,
 }
 
+/// The shell that started it.
+struct Shell(Box<dyn Child + Send + Sync>);
+
 /// What the terminal shows, and whether it ever showed the other screen.
 struct Seen {
     parser: vt100::Parser,
     was_on_the_screen: bool,
     is_over: bool,
+    /// What comes next ends the reading.
+    is_closing: bool,
 }
 
 impl TestTerminal {
@@ -53,9 +58,9 @@ impl TestTerminal {
         for (name, value) in variables {
             command.env(name, value);
         }
-        let child = pair.slave.spawn_command(command).unwrap();
+        let shell = Shell(pair.slave.spawn_command(command).unwrap());
         let parser = vt100::Parser::new(rows(size), columns(size), 1000);
-        let seen = Seen { parser, was_on_the_screen: false, is_over: false };
+        let seen = Seen { parser, was_on_the_screen: false, is_over: false, is_closing: false };
         let seen = Arc::new(Mutex::new(seen));
         let (mut output, sink) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&seen));
         thread::spawn(move || {
@@ -64,11 +69,15 @@ impl TestTerminal {
                 let mut seen = sink.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.parser.process(&chunk[..length]);
                 seen.was_on_the_screen |= seen.parser.screen().alternate_screen();
+                if seen.is_closing {
+                    break;
+                }
             }
+            drop(output);
             sink.lock().unwrap_or_else(PoisonError::into_inner).is_over = true;
         });
         let keyboard = pair.master.take_writer().unwrap();
-        Self { child, master: pair.master, keyboard, seen, folder }
+        Self { shell, master: pair.master, keyboard, seen, folder }
     }
 
     /// Waits until the screen is as wanted, and returns its text.
@@ -97,6 +106,27 @@ impl TestTerminal {
     /// The program's id: it leads what runs in the foreground.
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.master.process_group_leader().unwrap()).unwrap()
+    }
+
+    /// Closes the terminal as a window is closed, and waits until nothing of what ran in it runs.
+    pub(crate) fn close(self) {
+        let program = self.pid();
+        self.seen().is_closing = true;
+        let deadline = Instant::now() + LIMIT;
+        while !self.is_over() {
+            assert!(Instant::now() < deadline, "nothing is drawn any more:\n{}", self.text());
+            thread::sleep(POLL);
+        }
+        let Self { shell, master, keyboard, .. } = self;
+        drop((master, keyboard));
+        while is_running(program) {
+            if Instant::now() >= deadline {
+                let _ = kill_process(program, Signal::KILL);
+                panic!("it goes on without its terminal");
+            }
+            thread::sleep(POLL);
+        }
+        drop(shell);
     }
 
     /// Waits for the end with this exit code; the terminal must be as it was before. Returns what
@@ -149,7 +179,7 @@ impl TestTerminal {
     fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + LIMIT;
         loop {
-            let status = self.child.try_wait().unwrap();
+            let status = self.shell.0.try_wait().unwrap();
             if let Some(status) = status.filter(|_| self.is_over() || Instant::now() >= deadline) {
                 return status;
             }
@@ -172,12 +202,18 @@ impl TestTerminal {
     }
 }
 
-impl Drop for TestTerminal {
+impl Drop for Shell {
     fn drop(&mut self) {
         // Fails only if it has ended already; what runs in it ends with its terminal.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
+}
+
+/// Whether the process does anything yet: one that nobody has waited for does not.
+fn is_running(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    stat.is_ok_and(|stat| stat.rsplit(") ").next().is_some_and(|rest| !rest.starts_with('Z')))
 }
 
 fn pty_size([cols, rows]: [u16; 2]) -> PtySize {
