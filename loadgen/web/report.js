@@ -60,7 +60,7 @@ const NUMBERS = [
   ["Own lag p90", "own_lag_us/p90", time],
   ["Own lag p99", "own_lag_us/p99", time],
   ["Own lag max", "own_lag_us/max", time],
-  ["Not told apart", "latency_parts/undecided", grouped],
+  ["Not split into net and own lag", "latency_parts/undecided", grouped],
   ["Sent late by, p50", "send_lag_us/p50", time],
   ["Sent late by, p99", "send_lag_us/p99", time],
   ["Sent late by, max", "send_lag_us/max", time],
@@ -70,15 +70,22 @@ const NUMBERS = [
   ["Stolen by the host", "generator/stolen_share", percent],
   ["Target: cores", "target/process/cores", three],
   ["Target: processor time per delivery", "target/process/cpu_us_per_delivery", time],
+  ["Target: processor time per connection", "target/process/cpu_us_per_connection", time],
   ["Target: memory per connection, bytes", "target/process/rss_bytes_per_connection", grouped],
   ["Target: sends per delivery", "target/process/sends_per_delivery", (n) => n.toFixed(3)],
 ];
 const TILES = ["connections/ready", "latency_us/p50", "latency_us/p99", "latency_us/max", "deliveries/per_second", "deliveries/lost", "target/process/cpu_us_per_delivery"];
+const IDLE_TILES = ["connections/ready", "connections/per_second", "target/process/cpu_us_per_connection", "target/process/rss_bytes_per_connection"];
+
+// Nothing was published: there is nothing to say about messages.
+const isIdle = (result) => !at(result, "deliveries/expected");
+const ofMessages = (path) => /^(messages|deliveries|latency_parts|plan\/(per|payload|publishers|topics))/.test(path);
 
 function card({ name, result }) {
   const trust = at(result, "verdict/measurement");
   const code = at(result, "verdict/exit_code");
-  const tone = code === 0 ? (trust === "SUSPECT" ? "suspect" : "valid") : "invalid";
+  const isBad = code !== 0 || trust === "INVALID";
+  const tone = isBad ? "invalid" : trust === "SUSPECT" ? "suspect" : "valid";
   const badge = trust && make("span", trust, `badge ${trust.toLowerCase()}`);
   const head = make("p", [...(badge ? [badge] : []), ...(many ? [make("strong", `${name} `)] : []), at(result, "verdict/text") ?? ""]);
   const lines = [
@@ -86,9 +93,8 @@ function card({ name, result }) {
     ...(result.thresholds ?? []).map(({ demand, met, value }) =>
       make("li", `${demand} ${met ? "met" : "missed"}: ${value ?? "not known"}`, met ? "valid" : "invalid")),
   ];
-  const isIdle = !at(result, "deliveries/expected");
-  const tiles = NUMBERS.filter(([, path]) => TILES.includes(path) && at(result, path) != null)
-    .filter(([, path]) => !(isIdle && path.startsWith("deliveries/")))
+  const wanted = isIdle(result) ? IDLE_TILES : TILES;
+  const tiles = NUMBERS.filter(([, path]) => wanted.includes(path) && at(result, path) != null)
     .map(([label, path, show]) => make("div", [make("dt", label), make("dd", show(at(result, path)))]));
   const element = make("div", [head, ...(lines.length ? [make("ul", lines)] : []), make("dl", tiles)], "run");
   element.style.setProperty("--tone", `var(--${tone})`);
@@ -96,13 +102,16 @@ function card({ name, result }) {
 }
 
 function table() {
-  const rows = NUMBERS.filter(([, path]) => runs.some(({ result }) => at(result, path) != null))
+  const rows = NUMBERS.filter(([, path]) => runs.some(({ result }) => at(result, path) != null && !(isIdle(result) && ofMessages(path))))
     .map(([label, path, show]) => make("tr", [make("th", label), ...runs.map(({ result }) => make("td", known(show)(at(result, path))))]));
   const head = many ? [make("thead", [make("tr", [make("th", ""), ...runs.map(({ name }) => make("th", name))])])] : [];
   const element = document.getElementById("numbers");
   element.classList.toggle("many", many);
   element.append(...head, make("tbody", rows));
 }
+
+// In a legend: nothing where the pointer is over no plot.
+const pointed = (show) => (value) => (value === null || value === undefined ? "" : show(value));
 
 // One table of x and many y, as uPlot wants it, from several with x values of their own.
 const join = (tables) => (tables.length > 1 ? uPlot.join(tables) : tables[0]);
@@ -117,17 +126,18 @@ function draw(id, data, series, { x, y, height = 220, log = false, ticks }) {
   const options = {
     width: place.clientWidth,
     height,
+    legend: { markers: { dash: (plot, index) => (plot.series[index].dash?.length ? "dashed" : "solid") } },
     scales: { x: { time: false, ...x.scale }, y: log ? { distr: 3, range: powers } : { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] } },
     axes: [
-      { stroke: ink, grid, ticks: grid, values: (_, values) => values.map(x.show), ...(ticks && { splits: () => ticks }) },
+      { stroke: ink, grid, ticks: grid, values: (_, values) => values.map(x.show), ...(ticks && { splits: (plot) => ticks(plot.width) }) },
       { stroke: ink, grid, ticks: grid, size: 70, values: (_, values) => values.map((value) => (value == null ? "" : y(value))) },
     ],
-    series: [{ label: x.label, value: (_, value) => known(x.show)(value) }, ...series.map((one, index) => ({
+    series: [{ label: x.label, value: (_, value) => pointed(x.show)(value) }, ...series.map((one, index) => ({
       stroke: colours[index % colours.length],
       width: 2,
       spanGaps: true,
       points: { show: data[0].length < 40, size: 5 },
-      value: (_, value) => known(y)(value),
+      value: (_, value) => pointed(y)(value),
       ...one,
     }))],
   };
@@ -141,16 +151,19 @@ function powers(_, low, high) {
   return [10 ** Math.floor(Math.log10(low)), 10 ** Math.ceil(Math.log10(high * 1.0001))];
 }
 
-// One line per run and column; names carry the run's only where there are several.
+// One line per run and column. Where there are several runs, each has a colour, names carry the
+// run's, and all but the first column are dashed.
 function overTime(id, columns, options) {
   const tables = [];
   const series = [];
-  for (const { name, result } of runs) {
+  for (const [number, { name, result }] of runs.entries()) {
     const rows = (result.series ?? []).filter((row) => row.seconds > 0.05);
     const shown = columns.filter(({ read }) => rows.some((row) => read(row) != null));
     if (!shown.length) continue;
     tables.push([rows.map((row) => Math.round((row.at_s + row.seconds / 2) * 10) / 10), ...shown.map(({ read }) => rows.map((row) => read(row) ?? null))]);
-    series.push(...shown.map(({ label }) => ({ label: many ? `${name}: ${label}` : label })));
+    series.push(...shown.map(({ label }, column) => (many
+      ? { label: `${name}: ${label}`, stroke: colours[number % colours.length], dash: column ? [6, 4] : [] }
+      : { label })));
   }
   draw(id, join(tables), series, { x: { label: "second", show: (second) => `${Math.round(second * 10) / 10} s` }, ...options });
 }
@@ -166,7 +179,9 @@ function curves() {
     return [points.map(([quantile]) => nines(quantile)), points.map(([, micros]) => micros)];
   });
   const longest = Math.max(1, ...tables.map(([x]) => x.at(-1) ?? 0));
-  const ticks = [0, nines(0.5), 1, 2, 3, 4, 5, 6, 7].filter((step) => step <= longest + 0.01);
+  const steps = [0, nines(0.5), 1, 2, 3, 4, 5, 6, 7].filter((step) => step <= longest + 0.01);
+  // Where it is narrow, 50 % would touch 0 %.
+  const ticks = (width) => steps.filter((step) => Number.isInteger(step) || width / longest > 150);
   draw("curve", join(tables), shown.map(({ name }) => ({ label: many ? name : "latency", points: { show: false } })), {
     x: { label: "share", show: share, scale: { range: [0, longest] } }, y: time, log: true, height: 260, ticks,
   });
@@ -176,8 +191,9 @@ const first = runs[0].result;
 document.getElementById("title").textContent = many
   ? `${runs.length} runs side by side`
   : `${first.scenario} against ${at(first, "target/url")}`;
+const whats = runs.map(({ result }) => `${result.scenario} against ${at(result, "target/url")}`);
 document.getElementById("subtitle").textContent = many
-  ? runs.map(({ name, result }) => `${name}: ${result.scenario} against ${at(result, "target/url")}`).join(" · ")
+  ? (whats.every((what) => what === whats[0]) ? whats[0] : whats.map((what, index) => `${runs[index].name}: ${what}`).join(" · "))
   : [at(first, "target/protocol"), ...(at(first, "verdict/measurement") ? [`${three(first.measured_s)} s measured`] : []), `loadgen ${first.loadgen}`].join(", ");
 document.getElementById("runs").append(...runs.map(card));
 table();
@@ -189,11 +205,9 @@ curves();
 overTime("parts", [
   { label: "net p99", read: (row) => row.net_p99_us },
   { label: "own lag p99", read: (row) => row.own_lag_p99_us },
-], { y: time, log: true });
-overTime("throughput", [
-  { label: "delivered", read: (row) => row.delivered / row.seconds },
-  { label: "sent", read: (row) => row.sent / row.seconds },
-], { y: grouped });
+], { y: time, log: true, height: 260 });
+overTime("delivered", [{ label: "delivered", read: (row) => row.delivered / row.seconds }], { y: grouped });
+overTime("sent", [{ label: "sent", read: (row) => row.sent / row.seconds }], { y: grouped });
 overTime("connections", [{ label: "connections", read: (row) => row.connections }], { y: grouped });
 overTime("cpu", [
   { label: "generator", read: (row) => row.own_cores },
