@@ -12,7 +12,7 @@ mod terminal;
 
 use broker::{Fault, Faults, TestBroker};
 use rustix::process::{Signal, kill_process};
-use terminal::TestTerminal;
+use terminal::{TestTerminal, wait_for_end};
 
 /// 51 connections and 5,000 deliveries a second for as long as a busy machine may need to show them.
 const RUN: &str = "fanout --subscribers 50 --rate 100 --seconds 3 --warmup 0.5 --threads 2 \
@@ -105,6 +105,17 @@ fn a_run_does_not_outlive_its_terminal() {
     let terminal = start([80, 24], LONG, &broker);
     terminal.wait_for("the screen", |screen| screen.contains("measuring  ━"));
     terminal.close();
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_any_more_does_not_hold_up_a_signal() {
+    let broker = TestBroker::start(Faults::default());
+    let terminal = start([80, 24], LONG, &broker);
+    terminal.wait_for("the screen", |screen| screen.contains("measuring  ━"));
+    terminal.stall();
+    let program = terminal.pid();
+    kill_process(program, Signal::TERM).unwrap();
+    wait_for_end(program);
 }
 
 #[test]

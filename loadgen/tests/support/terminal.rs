@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use portable_pty::{Child, CommandBuilder, ExitStatus, MasterPty, PtySize, native_pty_system};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, kill_process};
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
@@ -108,24 +109,31 @@ impl TestTerminal {
         Pid::from_raw(self.master.process_group_leader().unwrap()).unwrap()
     }
 
-    /// Closes the terminal as a window is closed, and waits until nothing of what ran in it runs.
-    pub(crate) fn close(self) {
-        let program = self.pid();
+    /// From now on nothing that is written is read, and there is no room left for more.
+    pub(crate) fn stall(&self) {
+        self.stop_reading();
+        let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let name = self.master.tty_name().unwrap();
+        let mut line = std::fs::File::from(open(name, flags, Mode::empty()).unwrap());
+        while line.write(b"x").is_ok() {}
+    }
+
+    fn stop_reading(&self) {
         self.seen().is_closing = true;
         let deadline = Instant::now() + LIMIT;
         while !self.is_over() {
             assert!(Instant::now() < deadline, "nothing is drawn any more:\n{}", self.text());
             thread::sleep(POLL);
         }
+    }
+
+    /// Closes the terminal as a window is closed, and waits until nothing of what ran in it runs.
+    pub(crate) fn close(self) {
+        let program = self.pid();
+        self.stop_reading();
         let Self { shell, master, keyboard, .. } = self;
         drop((master, keyboard));
-        while is_running(program) {
-            if Instant::now() >= deadline {
-                let _ = kill_process(program, Signal::KILL);
-                panic!("it goes on without its terminal");
-            }
-            thread::sleep(POLL);
-        }
+        wait_for_end(program);
         drop(shell);
     }
 
@@ -207,6 +215,18 @@ impl Drop for Shell {
         // Fails only if it has ended already; what runs in it ends with its terminal.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// Waits until this process has ended, whoever's child it is.
+pub(crate) fn wait_for_end(process: Pid) {
+    let deadline = Instant::now() + LIMIT;
+    while is_running(process) {
+        if Instant::now() >= deadline {
+            let _ = kill_process(process, Signal::KILL);
+            panic!("it does not end");
+        }
+        thread::sleep(POLL);
     }
 }
 
