@@ -249,12 +249,6 @@ pub struct Config {
     #[arg(value_enum, default_value_t = Presence::None)]
     pub presence: Presence,
 
-    /// Time for which messages may wait to be sent together, in milliseconds: saves processor
-    /// time where nobody would see the difference
-    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 0)]
-    #[arg(value_parser = value_parser!(u32).range(0..=1_000))]
-    pub flush_ms: u32,
-
     /// Rules for some topics, as tables `[[topic]]` in the file
     #[arg(skip)]
     pub topic: Vec<RuleEntry>,

@@ -204,6 +204,11 @@ impl Hub {
 
     /// Takes a session out of all lists: nothing is delivered to it any more.
     pub fn unsubscribe_all(&mut self, slot: u32) {
+        if let Some(session) = self.session(slot)
+            && let Some(slow) = session.slow.take()
+        {
+            session.account_mut().dropped += slow.messages();
+        }
         while let Some(subscription) =
             self.session(slot).and_then(|session| session.subscriptions.last().copied())
         {
@@ -245,6 +250,7 @@ impl Hub {
     /// nothing.
     pub fn take_pending(&mut self, slot: u32) -> Option<(NodeId, Protocol)> {
         let session = self.session(slot)?;
+        session.paged = 0;
         let root = NodeId::root(session.protocol);
         let pending = std::mem::replace(&mut session.pending, root);
         (pending != root).then_some((pending, session.protocol))

@@ -38,8 +38,6 @@ pub struct Rule {
     pub presence: Presence,
     /// Longest payload in bytes; a longer one is answered `too_large`. None: what fits a message.
     pub payload_bytes_max: Option<u32>,
-    /// For how long messages may wait to be sent together, in milliseconds.
-    pub flush_ms: u32,
     /// Subscribers that ask for no mode get `latest`.
     pub latest: bool,
     /// With `latest`: at most so many messages a second of a topic or key, unless they ask for
@@ -85,7 +83,6 @@ pub struct RuleEntry {
     overload: Option<Overload>,
     presence: Option<Presence>,
     payload_bytes_max: Option<u32>,
-    flush_ms: Option<u32>,
     mode: Option<Mode>,
     max_rate: Option<f64>,
 }
@@ -97,9 +94,6 @@ enum Mode {
     Latest,
 }
 
-/// Longest flush delay: what a person looking at a dashboard takes for at once.
-const FLUSH_MS_MAX: u32 = 1_000;
-
 impl RuleEntry {
     /// What is wrong with it, if anything.
     pub(super) fn check(&self) -> Result<(), String> {
@@ -110,12 +104,7 @@ impl RuleEntry {
         if self.max_rate.is_some() && self.mode != Some(Mode::Latest) {
             return Err("max_rate needs mode = \"latest\"".to_owned());
         }
-        match self.flush_ms {
-            Some(ms) if ms > FLUSH_MS_MAX => {
-                Err(format!("flush_ms = {ms}: must be at most {FLUSH_MS_MAX}"))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 
     fn over(&self, default: &Rule) -> Rule {
@@ -127,7 +116,6 @@ impl RuleEntry {
             overload: self.overload.unwrap_or(default.overload),
             presence: self.presence.unwrap_or(default.presence),
             payload_bytes_max: self.payload_bytes_max.or(default.payload_bytes_max),
-            flush_ms: self.flush_ms.unwrap_or(default.flush_ms),
             latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
             max_rate: self.max_rate.or(default.max_rate),
         }
@@ -145,7 +133,6 @@ impl Rules {
             overload: config.overload,
             presence: config.presence,
             payload_bytes_max: None,
-            flush_ms: config.flush_ms,
             latest: false,
             max_rate: None,
         };
@@ -207,7 +194,6 @@ mod tests {
         let check = |text: &str| toml::from_str::<RuleEntry>(text).unwrap().check();
         assert!(check("filter = \"a/#/b\"").unwrap_err().starts_with("filter: "));
         assert!(check("filter = \"a\"\nmax_rate = 2").unwrap_err().contains("latest"));
-        assert!(check("filter = \"a\"\nflush_ms = 2000").unwrap_err().contains("1000"));
         assert_eq!(check("filter = \"a\"\nmode = \"latest\"\nmax_rate = 0.5"), Ok(()));
     }
 }

@@ -136,15 +136,18 @@ impl Backlog {
         self.check();
     }
 
-    /// Takes out the messages that `may_go`, in order, but never a frame that is partly out.
+    /// Takes out the messages that `may_go`, in order, but never a frame that is partly out, nor
+    /// what stands before an answer or a notice: that says what is true of what comes after it.
     pub fn take_messages(&mut self, may_go: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
         let (mut taken, mut at) = (Vec::new(), 0);
-        let (offset, protocol) = (self.offset, self.protocol);
+        let own = self.frames.iter().rposition(|frame| !matches!(frame, Waiting::Shared(_)));
+        let free_from = own.map_or(usize::from(self.offset > 0), |own| own + 1);
+        let protocol = self.protocol;
         let mut bytes = 0;
         self.frames.retain(|frame| {
             at += 1;
             match frame {
-                Waiting::Shared(message) if (at > 1 || offset == 0) && may_go(message) => {
+                Waiting::Shared(message) if at > free_from && may_go(message) => {
                     bytes += frame.bytes(protocol).len() as u64;
                     taken.push(message.clone());
                     false

@@ -26,8 +26,27 @@ const PAGE_MESSAGES: usize = 64;
 const PAGE_BYTES: usize = 64 * 1024;
 /// Places of the directory that are looked at for one page.
 const SCAN_PLACES: usize = 2_048;
+/// For so long after catching up a message that was had may still come from the mailbox, beside
+/// what waits for the end of an interval; in milliseconds.
+pub(super) const HAD_MS: u64 = 1_000;
 /// Pages of all subscriptions in one turn.
 const PAGES_MAX: usize = 64;
+
+/// How far back, in milliseconds, topics are looked for of which a client can't know: workers' clocks
+/// differ by a turn.
+const EARLIER_MS: u64 = 1_000;
+/// Topics that one subscription is given something of in one turn.
+const TOPICS_MAX: usize = 256;
+
+/// What came of a page.
+enum Step {
+    /// All that was before is out.
+    Done,
+    /// There is more.
+    More,
+    /// There is more, in another turn.
+    Wait,
+}
 
 /// What is to be sent of a topic now.
 struct Page {
@@ -50,7 +69,7 @@ impl Hub {
         wanted: &Wanted,
     ) -> (Option<Box<Catching>>, Option<bool>) {
         let mut catching = Catching::default();
-        let is_latest = !wanted.is_plain();
+        let is_latest = wanted.is_jumpy();
         let mut recovered = options.since.as_ref().map(|_| true);
         let topic = self.lists.peek(list).topic();
         match (topic, &options.since) {
@@ -59,13 +78,21 @@ impl Hub {
                 recovered = Some(is_whole);
                 catching.pending.push_back((topic.clone(), start));
             }
-            (Some((topic, _)), _) if options.last => {
-                catching.pending.push_back((topic.clone(), Start::Last(0)));
+            (Some((topic, seq)), _) if options.last => {
+                let start =
+                    if is_latest { Some(Start::Last(0)) } else { last_of(topic, Some(seq)) };
+                catching.pending.extend(start.map(|start| (topic.clone(), start)));
+                if catching.pending.is_empty() {
+                    return (None, recovered);
+                }
             }
             (None, Some(Since::Topics(positions))) => {
                 let from_ms = self.after_all(positions, is_latest, &mut catching);
                 recovered = Some(from_ms.is_some());
-                let start = |ms| if is_latest { Start::Last(ms) } else { Start::Time(ms) };
+                // Of topics that are not named the client has nothing: a little more does no harm.
+                let early = |ms: u64| ms.saturating_sub(EARLIER_MS);
+                let start =
+                    |ms| if is_latest { Start::Last(early(ms)) } else { Start::Time(early(ms)) };
                 let start = if options.last { Some(Start::Last(0)) } else { from_ms.map(start) };
                 catching.scan = start.map(|start| Scan { next: 0, start });
             }
@@ -77,21 +104,24 @@ impl Hub {
         (Some(Box::new(catching)), recovered)
     }
 
-    /// After a pause: the newest of what was skipped.
+    /// After a pause: the newest of what was skipped. The list had `matched` messages before.
     pub(super) fn start_of_resume(
         &mut self,
         list: u32,
         skipped: u64,
-        paused_ms: u64,
+        matched: u64,
     ) -> Box<Catching> {
         let mut catching = Catching::default();
-        match &self.lists.list(list).watched {
-            Watched::Topic { topic, seq } => {
-                let start = Start::LastFrom(*seq - skipped + 1);
+        let list = self.lists.peek(list);
+        if let Some((topic, seq)) = list.topic() {
+            let start = last_of(topic, Some(seq)).unwrap_or(Start::LastFrom(seq + 1 - skipped));
+            catching.pending.push_back((topic.clone(), start));
+        } else if let Some(held) = &list.special {
+            let touched = held.touched.values().filter(|(_, at)| *at > matched);
+            for (topic, _) in touched {
+                let Some(start) = last_of(topic, None) else { continue };
+                catching.floors.insert(topic.id(), Floor::Pending);
                 catching.pending.push_back((topic.clone(), start));
-            }
-            Watched::Filter { .. } => {
-                catching.scan = Some(Scan { next: 0, start: Start::Last(paused_ms) });
             }
         }
         Box::new(catching)
@@ -106,10 +136,21 @@ impl Hub {
     pub(super) fn catch_up(&mut self) {
         for _ in 0..self.catching.len().min(PAGES_MAX) {
             let Some(key) = self.catching.pop_front() else { return };
-            if !matches!(self.stage_of(key), Some(Stage::Catching(_))) {
+            if self.catching_of(key).is_none() {
                 continue;
             }
-            if !self.may_catch(key) || !self.catch_page(key) {
+            let mut topics = 0..TOPICS_MAX;
+            let is_done = loop {
+                if topics.next().is_none() || !self.may_catch(key) {
+                    break false;
+                }
+                match self.catch_page(key) {
+                    Step::Done => break true,
+                    Step::More => {}
+                    Step::Wait => break false,
+                }
+            };
+            if !is_done {
                 self.catching.push_back(key);
             }
         }
@@ -118,105 +159,159 @@ impl Hub {
     /// Sends a page to the first of those who are catching up.
     pub(super) fn catch_up_one(&mut self) {
         if let Some(key) = self.catching.pop_front()
-            && (!self.may_catch(key) || !self.catch_page(key))
+            && !(self.may_catch(key) && matches!(self.catch_page(key), Step::Done))
         {
             self.catching.push_back(key);
         }
     }
 
-    /// A live message for a subscription that is catching up: whether it is sent now.
+    /// A live message for a subscription that wants everything and is catching up: whether it is
+    /// sent now.
     pub(super) fn catch_live(&mut self, key: u32, message: &Arc<Message>, keys: &[u32]) -> bool {
         let special = &mut self.specials[key as usize];
         let (slot, list) = (special.slot, special.list);
-        let is_plain = special.wanted.is_plain();
-        let Stage::Catching(catching) = &mut special.stage else { return false };
-        if matches!(self.lists.list(list).watched, Watched::Topic { .. }) {
+        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let is_behind = session.is_some_and(|session| session.slow.is_some());
+        let Some(catching) = &mut special.catching else { return false };
+        let topic = message.topic();
+        if self.lists.peek(list).topic().is_some() {
+            if !is_kept(message) {
+                self.catch_unkept(key, message);
+            }
             return false; // it is found in the topic's history
         }
-        let topic = message.topic();
-        let rule = topic.rule();
-        let is_kept = if is_plain { rule.history_messages > 0 } else { rule.keeps() };
-        let floor = catching.floors.get(&topic.id()).copied();
-        let again = match (floor, catching.scan) {
+        if !is_kept(message) {
+            self.catch_unkept(key, message);
+            return true;
+        }
+        match (catching.floors.get(&topic.id()), catching.scan) {
             (Some(Floor::Pending), _) => return false,
-            (Some(Floor::Sent(seq)), _) if message.seq() <= seq => return false,
-            (Some(Floor::Sent(seq)), _) if !is_plain && is_kept => Some(Start::LastFrom(seq + 1)),
-            (None, Some(Scan { start, .. })) if is_kept => match start {
-                Start::Last(_) if is_plain => None,
-                Start::Last(_) => Some(Start::LastFrom(message.seq())),
-                other => Some(other),
-            },
-            _ => None,
-        };
-        if let Some(start) = again {
-            catching.floors.insert(topic.id(), Floor::Pending);
-            catching.pending.push_back((topic.clone(), start));
-            return false;
+            (Some(Floor::Sent(seq)), _) if message.seq() <= *seq => return false,
+            (None, Some(Scan { start: start @ Start::Time(_), .. }))
+                if topic.rule().history_messages > 0 =>
+            {
+                catching.floors.insert(topic.id(), Floor::Pending);
+                catching.pending.push_back((topic.clone(), start));
+                return false;
+            }
+            _ if is_behind => {
+                // What waits for it elsewhere comes first.
+                catching.floors.insert(topic.id(), Floor::Pending);
+                catching.pending.push_back((topic.clone(), Start::Seq(message.seq())));
+                return false;
+            }
+            _ => {}
         }
         catching.floors.insert(topic.id(), Floor::Sent(message.seq()));
         if keys.len() > 1 && self.owner_of(slot, keys) != Some(list) {
             return false;
         }
-        self.append_past(slot, message);
+        let wanted = self.specials[key as usize].wanted.clone();
+        let message = self.as_wanted(list, &wanted, message);
+        self.append_past(slot, &message);
         true
     }
 
-    fn stage_of(&self, key: u32) -> Option<&Stage> {
-        self.specials.get(key as usize).map(|special| &special.stage)
+    /// A live message that is not in its topic's history: what of the topic was still to come
+    /// before it can't come any more.
+    fn catch_unkept(&mut self, key: u32, message: &Arc<Message>) {
+        let special = &self.specials[key as usize];
+        let (slot, list, wanted) = (special.slot, special.list, special.wanted.clone());
+        let topic = message.topic();
+        let Some(catching) = self.catching_of(key) else { return };
+        let at = catching.pending.iter().position(|(held, _)| held.id() == topic.id());
+        let start = at.and_then(|at| catching.pending.remove(at)).map(|(_, start)| start);
+        catching.floors.insert(topic.id(), Floor::Sent(message.seq()));
+        if let Some(Start::Seq(from)) = start
+            && from < message.seq()
+        {
+            self.tell_gap(slot, topic, from, message.seq() - 1, GapReason::Expired);
+        }
+        let message = self.as_wanted(list, &wanted, message);
+        self.append_past(slot, &message);
+    }
+
+    fn catching_of(&mut self, key: u32) -> Option<&mut Catching> {
+        self.specials.get_mut(key as usize)?.catching.as_deref_mut()
     }
 
     /// Whoever has not read what was sent before gets no more of the past.
     fn may_catch(&self, key: u32) -> bool {
         let Some(special) = self.specials.get(key as usize) else { return true };
         let Some(Some(session)) = self.sessions.get(special.slot as usize) else { return true };
-        session.waiting == 0 && session.slow.as_ref().is_none_or(|slow| slow.is_empty())
+        session.waiting_bytes == 0
+            && session.paged < PAGE_BYTES as u32
+            && session.slow.as_ref().is_none_or(|slow| slow.is_empty())
     }
 
-    /// Sends one page; whether the subscription has taken its seat.
-    fn catch_page(&mut self, key: u32) -> bool {
-        let special = &mut self.specials[key as usize];
-        let (list, slot) = (special.list, special.slot);
-        let Stage::Catching(catching) = &mut special.stage else { return true };
+    /// Sends one page.
+    fn catch_page(&mut self, key: u32) -> Step {
+        let Some(special) = self.specials.get_mut(key as usize) else { return Step::Done };
+        let (list, is_ordered) = (special.list, !special.wanted.is_jumpy());
+        let Some(catching) = &mut special.catching else { return Step::Done };
+        let delivered = self.lists.peek(list).topic().map(|(_, seq)| seq);
         if let Some((topic, start)) = catching.pending.pop_front() {
-            let delivered = match &self.lists.list(list).watched {
-                Watched::Topic { seq, .. } => Some(*seq),
-                Watched::Filter { .. } => None,
-            };
             self.send_page(key, &topic, start, delivered);
-            let is_done = matches!(self.stage_of(key),
-                Some(Stage::Catching(catching)) if catching.pending.is_empty());
-            return delivered.is_some() && is_done && self.take_seat(key);
+            let is_empty = self.catching_of(key).is_none_or(|held| held.pending.is_empty());
+            if delivered.is_some() && is_empty {
+                self.end_catching(key);
+                return Step::Done;
+            }
+            return Step::More;
         }
         if let Some(scan) = catching.scan {
             self.scan_page(key, list, scan);
-            return false;
+            return Step::Wait;
         }
         let mailbox = self.shared.mailbox(self.worker);
         let until = *catching.until.get_or_insert_with(|| mailbox.pushed());
-        debug_assert!(self.sessions[slot as usize].is_some());
-        self.handled >= until && self.take_seat(key)
+        if is_ordered && self.handled < until {
+            return Step::Wait;
+        }
+        self.end_catching(key);
+        Step::Done
     }
 
-    fn take_seat(&mut self, key: u32) -> bool {
-        let special = &self.specials[key as usize];
+    /// All that was before is out.
+    fn end_catching(&mut self, key: u32) {
+        let special = &mut self.specials[key as usize];
+        special.catching = None;
         let (slot, list, wanted) = (special.slot, special.list, special.wanted.clone());
-        self.unseat(slot, list);
-        self.seat(slot, list, &wanted);
-        true
+        if let Stage::Served { cohort, place, .. } = special.stage {
+            let had = &mut self.cohorts[cohort as usize].members[place as usize].had;
+            if let Some(had) = had {
+                had.until_ms = self.now_ms + u64::from(wanted.interval_ms) + HAD_MS;
+            }
+        } else {
+            self.unseat(slot, list);
+            self.seat(slot, list, &wanted);
+        }
     }
 
     fn send_page(&mut self, key: u32, topic: &Arc<Topic>, start: Start, delivered: Option<u64>) {
         let special = &self.specials[key as usize];
         let (slot, list, wanted) = (special.slot, special.list, special.wanted.clone());
         let page = self.page(topic, start, delivered, &wanted);
+        if let Some(catching) = self.catching_of(key) {
+            catching.until = None;
+        }
         if let Some((from, to)) = page.gap {
             self.tell_gap(slot, topic, from, to, GapReason::Expired);
         }
         for message in &page.messages {
             let message = self.as_wanted(list, &wanted, message);
-            self.append_past(slot, &message);
+            if !self.has_had(key, &message) {
+                self.append_past(slot, &message);
+                if let Some(session) = self.session(slot) {
+                    session.paged += message.held_bytes() as u32;
+                }
+            }
         }
-        let Stage::Catching(catching) = &mut self.specials[key as usize].stage else { return };
+        if let (Some(oldest), Some(newest)) = (page.messages.first(), page.newest) {
+            let from = if wanted.key.is_some() { oldest.seq() } else { 0 };
+            self.note_had(key, topic, from, newest);
+        }
+        let Some(catching) = self.catching_of(key) else { return };
         match (page.next, page.newest) {
             (Some(start), _) => catching.pending.push_front((topic.clone(), start)),
             (None, Some(newest)) => {
@@ -228,6 +323,23 @@ impl Hub {
         }
     }
 
+    /// Whether a member of a cohort got this message, or a newer one, from its cohort meanwhile.
+    fn has_had(&self, key: u32, message: &Message) -> bool {
+        let Stage::Served { cohort, place, .. } = self.specials[key as usize].stage else {
+            return false;
+        };
+        let member = &self.cohorts[cohort as usize].members[place as usize];
+        member.had.as_ref().is_some_and(|had| had.has(message))
+    }
+
+    fn note_had(&mut self, key: u32, topic: &Topic, from: u64, to: u64) {
+        let Stage::Served { cohort, place, .. } = self.specials[key as usize].stage else { return };
+        let member = &mut self.cohorts[cohort as usize].members[place as usize];
+        if let Some(had) = &mut member.had {
+            had.note(topic.id(), from, to);
+        }
+    }
+
     /// The next topics that match.
     fn scan_page(&mut self, key: u32, list: u32, scan: Scan) {
         let Watched::Filter { filter, .. } = &self.lists.list(list).watched else { return };
@@ -236,12 +348,21 @@ impl Hub {
         let mut found = Vec::new();
         let wanted = |topic: &Topic| filter.matches(topic.name());
         let next = self.shared.directory.scan(scan.next, SCAN_PLACES, wanted, &mut found);
-        let Stage::Catching(catching) = &mut self.specials[key as usize].stage else { return };
+        let is_ordered = !self.specials[key as usize].wanted.is_jumpy();
+        let Some(catching) = self.catching_of(key) else { return };
         catching.scan = next.map(|next| Scan { next, ..scan });
         for topic in found {
-            if !catching.floors.contains_key(&topic.id()) {
+            if catching.floors.contains_key(&topic.id()) {
+                continue;
+            }
+            // Whoever wants everything gets what is published from now on after the last value.
+            let start = match scan.start {
+                Start::Last(_) if is_ordered => last_of(&topic, None),
+                start => Some(start),
+            };
+            if let Some(start) = start {
                 catching.floors.insert(topic.id(), Floor::Pending);
-                catching.pending.push_back((topic, scan.start));
+                catching.pending.push_back((topic, start));
             }
         }
     }
@@ -266,14 +387,19 @@ impl Hub {
             Start::Seq(seq) => seq,
             Start::Time(from_ms) => {
                 let mut past = history.into_iter().flat_map(|h| h.past(now_ms, rule));
-                match past.find(|kept| kept.at_ms >= from_ms) {
+                let first = past.find(|kept| kept.at_ms >= from_ms);
+                // What is gone may have been published before; of this topic the client has
+                // nothing, so none of it comes.
+                let is_torn = history.is_some_and(|h| h.has_dropped_since(from_ms));
+                match first {
+                    _ if is_torn => 1,
                     Some(first) => first.message.seq(),
                     None => return Page::nothing(),
                 }
             }
         };
-        let past = history.into_iter().flat_map(|history| history.past(now_ms, rule));
-        let mut past = past.filter(is_due).filter(|kept| kept.message.seq() >= from).peekable();
+        let past = history.into_iter().flat_map(|history| history.from_seq(from));
+        let mut past = past.take_while(is_due).peekable();
         let first = past.peek().map_or(last + 1, |kept| kept.message.seq());
         let gap = (from < first).then(|| (from, first - 1));
         let (mut messages, mut bytes) = (Vec::new(), 0);
@@ -354,6 +480,22 @@ impl Hub {
             None => super::cohort::Cohort::new(wanted.clone(), list).snapshot(message),
         }
     }
+}
+
+/// Whether a message is in its topic's history.
+fn is_kept(message: &Message) -> bool {
+    let state = message.topic().look();
+    let mut kept = state.history.iter().flat_map(|history| history.from_seq(message.seq()));
+    kept.next().is_some_and(|kept| kept.message.seq() == message.seq())
+}
+
+/// To begin with the last value of a topic, and go on with everything: its seq, if it is kept.
+fn last_of(topic: &Topic, delivered: Option<u64>) -> Option<Start> {
+    let state = topic.look();
+    let last = delivered.unwrap_or(state.seq);
+    let mut kept = state.history.as_deref()?.all().rev();
+    let kept = kept.find(|kept| kept.message.seq() <= last)?;
+    Some(Start::Seq(kept.message.seq()))
 }
 
 impl Page {

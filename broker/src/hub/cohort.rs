@@ -20,6 +20,8 @@ use super::wanted::Wanted;
 /// Topics and keys whose values are told apart in one cohort. When there are more, those are
 /// forgotten of which nothing waits; if something waits of all, a further one is sent at once.
 pub const VALUES_MAX: usize = 131_072;
+/// Set in the marks of keys, which no topic's number reaches.
+const KEY_MARK: u64 = 1 << 63;
 /// What comes of a rate falls due together with what is due within so many milliseconds, at most.
 const GRID_MS_MAX: u64 = 50;
 
@@ -35,15 +37,49 @@ pub struct Cohort {
     index: HashMap<Key, u32, RandomState>,
     values: Slab<Value>,
     due: BinaryHeap<Reverse<(u64, u32)>>,
+    /// When the hub will look at what is due.
+    pub armed_ms: Option<u64>,
 }
 
 /// A subscriber in a cohort.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Member {
     /// Its session's slot.
     pub slot: u32,
     /// Its subscription, by its key among the hub's special ones.
     pub special: u32,
+    /// What it has of each topic already, while it gets what was before.
+    pub had: Option<Box<Had>>,
+}
+
+/// What a member has already of that which may still wait for its cohort.
+#[derive(Clone, Debug, Default)]
+pub struct Had {
+    /// By topic: from which to which seq.
+    seqs: HashMap<u64, (u64, u64), RandomState>,
+    /// By topic: up to which seq what waited when it came is not for it.
+    before: HashMap<u64, u64, RandomState>,
+    /// From then on nothing older can come, in ms of the broker's clock; 0 while it still gets
+    /// what was before.
+    pub until_ms: u64,
+}
+
+impl Had {
+    /// Whether a message would come a second time.
+    pub fn has(&self, message: &Message) -> bool {
+        let seqs = self.seqs.get(&message.topic().id());
+        seqs.is_some_and(|(from, to)| (*from..=*to).contains(&message.seq()))
+    }
+
+    /// Whether a message waited in the cohort when the member came.
+    pub fn was_before(&self, message: &Message) -> bool {
+        self.before.get(&message.topic().id()).is_some_and(|seq| message.seq() <= *seq)
+    }
+
+    /// It has the messages of a topic from one seq to another now, or newer ones in their place.
+    pub fn note(&mut self, topic: u64, from: u64, to: u64) {
+        self.seqs.insert(topic, (from, to));
+    }
 }
 
 /// What became of the messages: `matched` is the sum of the others and of what waits.
@@ -66,6 +102,8 @@ pub struct Emission {
     pub message: Arc<Message>,
     /// Messages with the same mark take each other's place where a subscriber is slow.
     pub mark: u64,
+    /// The mark is that of a key, and means something in this cohort only.
+    pub is_of_key: bool,
 }
 
 /// The payload of a message, read when a cohort first asks.
@@ -97,8 +135,8 @@ struct Value {
     free_ms: u64,
     /// When the silence has lasted too long.
     silence_ms: u64,
-    /// It stands among those that fall due.
-    is_queued: bool,
+    /// When it stands among those that fall due.
+    queued_ms: Option<u64>,
     /// The number that was sent last.
     last: Option<f64>,
     /// The message that was sent last, where later ones are held against it.
@@ -116,6 +154,7 @@ impl Cohort {
             index: HashMap::default(),
             values: Slab::new(),
             due: BinaryHeap::new(),
+            armed_ms: None,
         }
     }
 
@@ -193,6 +232,19 @@ impl Cohort {
         pointer.and_then(|pointer| reading.object(message)?.pointed(pointer)).unwrap_or("").into()
     }
 
+    /// What a member that comes now must not get: all that waits.
+    pub fn had_by_newcomer(&self) -> Option<Box<Had>> {
+        if self.waiting() == 0 {
+            return None;
+        }
+        let mut had = Had::default();
+        for message in self.values.iter().filter_map(|(_, value)| value.waiting.as_ref()) {
+            let seq = had.before.entry(message.topic().id()).or_default();
+            *seq = message.seq().max(*seq);
+        }
+        Some(Box::new(had))
+    }
+
     /// When the next message falls due.
     pub fn next_due_ms(&self) -> Option<u64> {
         self.due.peek().map(|Reverse((at_ms, _))| *at_ms)
@@ -201,10 +253,13 @@ impl Cohort {
     /// The next message that is due by now.
     pub fn take_due(&mut self, now_ms: u64) -> Option<Emission> {
         while self.next_due_ms()? <= now_ms {
-            let Reverse((_, place)) = self.due.pop()?;
+            let Reverse((at_ms, place)) = self.due.pop()?;
             let Some(value) = self.values.get_mut(place as usize) else { continue };
-            value.is_queued = false;
-            if value.due_ms().is_some_and(|at_ms| at_ms > now_ms) {
+            if value.queued_ms != Some(at_ms) {
+                continue; // it was queued anew
+            }
+            value.queued_ms = None;
+            if value.due_ms().is_none_or(|at_ms| at_ms > now_ms) {
                 self.queue(place);
                 continue;
             }
@@ -229,9 +284,9 @@ impl Cohort {
             true => message,
             false => self.project_read(&message, reading),
         };
-        let mark = match value {
-            Some((place, _)) if self.wanted.key.is_some() => u64::MAX - u64::from(place),
-            _ => message.topic().id(),
+        let (mark, is_of_key) = match value {
+            Some((place, _)) if self.wanted.key.is_some() => (KEY_MARK | u64::from(place), true),
+            _ => (message.topic().id(), false),
         };
         if let Some((place, number)) = value {
             let (interval_ms, band) = (self.wanted.interval_ms, &self.wanted.deadband);
@@ -245,7 +300,7 @@ impl Cohort {
                 }
             }
         }
-        Emission { message, mark }
+        Emission { message, mark, is_of_key }
     }
 
     fn project(&self, message: &Arc<Message>, reading: &mut Reading<'_>) -> Arc<Message> {
@@ -278,9 +333,10 @@ impl Cohort {
 
     fn queue(&mut self, place: u32) {
         let value = &mut self.values[place as usize];
-        if let Some(at_ms) = value.due_ms()
-            && !std::mem::replace(&mut value.is_queued, true)
+        if let Some(at_ms) = value.due_ms().filter(|_| value.waiting.is_some())
+            && value.queued_ms.is_none_or(|queued_ms| at_ms < queued_ms)
         {
+            value.queued_ms = Some(at_ms);
             self.due.push(Reverse((at_ms, place)));
         }
     }
@@ -303,7 +359,7 @@ impl Cohort {
             is_quiet: false,
             free_ms: 0,
             silence_ms: 0,
-            is_queued: false,
+            queued_ms: None,
             last: None,
             sent: None,
         };

@@ -24,6 +24,8 @@ use crate::metrics::CloseReason;
 /// Messages that `history` answers with if no limit is given, and at most.
 const HISTORY_LIMIT: u32 = 100;
 const HISTORY_LIMIT_MAX: u32 = 1_000;
+/// Bytes of an answer that count as one command more.
+const ANSWER_BYTES_PER_COMMAND: usize = 512;
 /// Bytes of memory of the messages that it answers with at most.
 const HISTORY_BYTES_MAX: usize = 512 * 1024;
 
@@ -84,7 +86,7 @@ impl Hub {
                 self.answer_if_asked(slot, id, &Answer::Unsubscribed { filter });
             }
             Command::Pause { filter } => {
-                self.pause(slot, *filter, now_ms)?;
+                self.pause(slot, *filter)?;
                 self.answer_if_asked(slot, id, &Answer::Paused { filter: filter.as_str() });
             }
             Command::Resume { filter } => {
@@ -93,7 +95,10 @@ impl Hub {
                 self.answer_if_asked(slot, id, &Answer::Resumed { filter, skipped });
                 self.begin_to_catch_up(catching);
             }
-            Command::History { topic, limit } => self.answer_history(slot, id, *topic, *limit),
+            Command::History { topic, limit } if id.is_some() => {
+                self.answer_history(slot, id, *topic, *limit)?;
+            }
+            Command::History { .. } => {}
             Command::Presence { topic } => self.answer_presence(slot, id, *topic)?,
             Command::Connect { .. } => {
                 let answer = self.connected(slot);
@@ -129,12 +134,13 @@ impl Hub {
         id: Option<Id<'_>>,
         name: TopicName<'_>,
         limit: Option<u32>,
-    ) {
+    ) -> Result<(), CommandError> {
         let limit = limit.unwrap_or(HISTORY_LIMIT).min(HISTORY_LIMIT_MAX) as usize;
         let Some(topic) = self.shared.directory.find(name) else {
             let (epoch, seq) = (Epoch::new(0), 0);
             let answer = Answer::History { topic: name.as_str(), epoch, seq, messages: &[] };
-            return self.answer_if_asked(slot, id, &answer);
+            self.answer(slot, id, &answer);
+            return Ok(());
         };
         let state = topic.look();
         let seq = state.seq;
@@ -149,10 +155,26 @@ impl Hub {
         drop(state);
         kept.truncate(limit);
         kept.reverse();
+        let bytes: usize = kept.iter().map(|message| message.held_bytes()).sum();
+        self.spend_on_answer(slot, bytes)?;
         let past = kept.iter().map(|kept| Past { seq: kept.seq(), payload: kept.payload() });
         let messages: Vec<_> = past.collect();
         let (topic, epoch) = (name.as_str(), topic.epoch());
-        self.answer_if_asked(slot, id, &Answer::History { topic, epoch, seq, messages: &messages });
+        self.answer(slot, id, &Answer::History { topic, epoch, seq, messages: &messages });
+        Ok(())
+    }
+
+    /// A long answer counts for as many commands as it has stretches of half a KiB.
+    fn spend_on_answer(&mut self, slot: u32, bytes: usize) -> Result<(), CommandError> {
+        let (now_ms, rate) = (self.now_ms, self.config.commands_per_second_max);
+        let Some(session) = self.session(slot) else { return Ok(()) };
+        let burst = rate.saturating_mul(2);
+        let mut cost = 0..bytes / ANSWER_BYTES_PER_COMMAND;
+        if cost.all(|_| session.budget.take(now_ms, rate, burst)) {
+            return Ok(());
+        }
+        let message = "too many long answers a second (commands_per_second_max)";
+        Err(CommandError::new(ErrorCode::RateLimited, message))
     }
 
     /// Publishes one of the broker's own numbers, on a topic below `$SYS`.
@@ -210,7 +232,7 @@ impl Hub {
         let published = self
             .shared
             .publish(topic, payload, native, self.worker, now_ms)
-            .map_err(|error| refused(topic, error))?;
+            .map_err(|error| self.refused(topic, error, now_ms))?;
         self.wakes |= published.wakes;
         if published.full != 0 {
             self.full |= published.full;
@@ -220,6 +242,18 @@ impl Hub {
             self.linger(topic, now_ms);
         }
         Ok((published.epoch, published.seq))
+    }
+
+    fn refused(&mut self, topic: TopicName<'_>, error: PublishError, now_ms: u64) -> CommandError {
+        match error {
+            PublishError::Full(error) => full(&error),
+            PublishError::TooLarge { payload_bytes_max, made } => {
+                made.into_iter().for_each(|made| self.linger(made, now_ms));
+                let name = topic.as_str();
+                let message = format!("{name}: payloads of at most {payload_bytes_max} bytes");
+                CommandError::new(ErrorCode::TooLarge, message)
+            }
+        }
     }
 
     pub(super) fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
@@ -238,14 +272,14 @@ impl Hub {
         for subscription in &session.subscriptions {
             let Seat::Special(key) = subscription.seat else { continue };
             match self.specials[key as usize].stage {
-                Stage::Catching(_) => {}
+                Stage::Catching => {}
                 Stage::Served { cohort, since, .. } => {
                     let cohort = &self.cohorts[cohort as usize];
                     account.conflated += cohort.counts().conflated - since.conflated;
                     account.filtered += cohort.counts().filtered - since.filtered;
                     pending += cohort.waiting();
                 }
-                Stage::Paused { matched, .. } => {
+                Stage::Paused { matched } => {
                     account.skipped += self.lists.list(subscription.list).matched - matched;
                 }
             }
@@ -302,17 +336,6 @@ impl Hub {
 
 fn is_system(topic: TopicName<'_>) -> bool {
     topic.levels().next() == Some(SYSTEM_TOPIC)
-}
-
-fn refused(topic: TopicName<'_>, error: PublishError) -> CommandError {
-    match error {
-        PublishError::Full(error) => full(&error),
-        PublishError::TooLarge { payload_bytes_max } => {
-            let name = topic.as_str();
-            let message = format!("{name}: payloads of at most {payload_bytes_max} bytes");
-            CommandError::new(ErrorCode::TooLarge, message)
-        }
-    }
 }
 
 pub(super) fn full(full: &DirectoryFull) -> CommandError {

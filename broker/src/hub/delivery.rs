@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::Hub;
-use super::cohort::{Cohort, Emission, Reading};
+use super::cohort::{Emission, Reading};
 use super::lists::Watched;
 use super::message::Message;
 use super::session::{Seat, Session};
@@ -14,8 +14,13 @@ use super::special::Stage;
 /// Stands for a list that a message is not for.
 const NO_LIST: u32 = u32::MAX;
 
-/// Messages of cohorts that fall due are sent in one turn up to this many.
-const DUE_MAX: usize = 4_096;
+/// Topics that are remembered for the paused subscriptions of a filter; what is published on
+/// further ones is counted as skipped, but its newest message does not follow a resume.
+const TOUCHED_MAX: usize = 131_072;
+
+/// Messages of cohorts that fall due are sent in one turn up to this many, those with many
+/// members counting for more.
+const DUE_MAX: usize = 16_384;
 
 impl Hub {
     /// Appends a message to the pending frames of its subscribers; returns how many they are.
@@ -49,8 +54,10 @@ impl Hub {
                 if !is_one && outbox.ends_with(session.pending, frame) {
                     continue;
                 }
-                if session.slow.is_some() {
-                    held.push((subscriber.slot, *key));
+                if let Some(slow) = &mut session.slow {
+                    if is_one || std::mem::replace(&mut slow.stamp, *handled) != *handled {
+                        held.push((subscriber.slot, *key));
+                    }
                     continue;
                 }
                 session.pending = outbox.append(subscriber.slot, session.pending, frame);
@@ -58,12 +65,12 @@ impl Hub {
                 count += 1;
             }
         }
+        self.deliver_held(message);
         if has_special {
             keys.retain(|key| *key != NO_LIST);
             count += self.deliver_special(message, &keys);
         }
         self.keys = keys;
-        self.deliver_held(message);
         self.counters().mail.add(1);
         self.count_deliveries(count);
         count
@@ -74,13 +81,17 @@ impl Hub {
         let mut keys = std::mem::take(&mut self.keys);
         let mut left = DUE_MAX;
         while left > 0 && self.timers.peek().is_some_and(|Reverse((at, _))| *at <= self.now_ms) {
-            let Some(Reverse((_, cohort))) = self.timers.pop() else { break };
+            let Some(Reverse((at_ms, cohort))) = self.timers.pop() else { break };
+            match self.cohorts.get_mut(cohort as usize) {
+                Some(served) if served.armed_ms == Some(at_ms) => served.armed_ms = None,
+                _ => continue, // it was armed anew, or is gone
+            }
             let mut count = 0;
             while left > 0
                 && let Some(served) = self.cohorts.get_mut(cohort as usize)
                 && let Some(emission) = served.take_due(self.now_ms)
             {
-                left -= 1;
+                left = left.saturating_sub(1 + served.members.len() / 8);
                 self.lists.keys_of(emission.message.topic(), &mut keys);
                 count += self.emit(cohort, &emission, &keys);
             }
@@ -92,8 +103,11 @@ impl Hub {
 
     /// Notes when a cohort has something due next.
     fn arm(&mut self, cohort: u32) {
-        let served = self.cohorts.get(cohort as usize);
-        if let Some(at_ms) = served.and_then(Cohort::next_due_ms) {
+        let Some(served) = self.cohorts.get_mut(cohort as usize) else { return };
+        if let Some(at_ms) = served.next_due_ms()
+            && served.armed_ms.is_none_or(|armed_ms| at_ms < armed_ms)
+        {
+            served.armed_ms = Some(at_ms);
             self.timers.push(Reverse((at_ms, cohort)));
         }
     }
@@ -118,6 +132,7 @@ impl Hub {
                     None => self.arm(cohort),
                 }
             }
+            self.touch(key, message);
             let mut at = 0;
             while let Some(special) = self.special_of(key, |held| held.catching.get(at).copied()) {
                 at += 1;
@@ -125,6 +140,19 @@ impl Hub {
             }
         }
         count
+    }
+
+    /// Under a filter with paused subscriptions: this topic will have something new for them.
+    fn touch(&mut self, list: u32, message: &Message) {
+        let list = self.lists.list(list);
+        let matched = list.matched;
+        if let (Watched::Filter { .. }, Some(held)) = (&list.watched, &mut list.special)
+            && held.paused > 0
+            && (held.touched.len() < TOUCHED_MAX
+                || held.touched.contains_key(&message.topic().id()))
+        {
+            held.touched.insert(message.topic().id(), (message.topic().clone(), matched));
+        }
     }
 
     fn special_of<T>(
@@ -137,13 +165,28 @@ impl Hub {
 
     /// Sends a message to all members of a cohort. `keys` are the lists that match its topic.
     fn emit(&mut self, cohort: u32, emission: &Emission, keys: &[u32]) -> usize {
-        let frame = self.outbox.add_shared(emission.message.clone());
-        let Self { cohorts, sessions, outbox, held, .. } = self;
-        let cohort = &cohorts[cohort as usize];
+        let message = &emission.message;
+        let frame = self.outbox.add_shared(message.clone());
+        let Self { cohorts, sessions, outbox, held, now_ms, .. } = self;
+        // Places count in each cohort anew.
+        let mark = emission.mark | if emission.is_of_key { u64::from(cohort) << 32 } else { 0 };
+        let cohort = &mut cohorts[cohort as usize];
+        let by_request = cohort.wanted().is_jumpy();
         let (list, is_latest) = (cohort.list, cohort.wanted().latest);
+        let is_keyed = cohort.wanted().key.is_some();
         let mut count = 0;
-        for member in &cohort.members {
+        for member in &mut cohort.members {
             let Some(session) = &mut sessions[member.slot as usize] else { continue };
+            if let Some(had) = &mut member.had {
+                if had.has(message) || had.was_before(message) {
+                    continue;
+                }
+                if had.until_ms > 0 && *now_ms > had.until_ms {
+                    member.had = None;
+                } else if !is_keyed {
+                    had.note(message.topic().id(), 0, message.seq());
+                }
+            }
             if keys.len() > 1 && owner(session, keys, &self.specials) != Some(list) {
                 session.account_mut().filtered += 1;
             } else if session.slow.is_some() || (is_latest && session.waiting > 0) {
@@ -156,7 +199,7 @@ impl Hub {
         }
         let mut held = std::mem::take(&mut self.held);
         for (slot, list) in held.drain(..) {
-            self.hold_back(slot, list, &emission.message, emission.mark, is_latest);
+            self.hold_back(slot, list, &emission.message, mark, by_request);
         }
         self.held = held;
         count

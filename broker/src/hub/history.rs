@@ -16,6 +16,8 @@ use crate::config::rules::Rule;
 pub struct History {
     kept: VecDeque<Kept>,
     bytes: u64,
+    /// When the newest of those that were dropped was published; 0 if none was.
+    dropped_ms: u64,
 }
 
 /// A message that is kept.
@@ -38,6 +40,12 @@ impl History {
     /// Keeps a message, which must be the next of its topic, and drops what is too much.
     pub fn push(&mut self, message: Arc<Message>, now_ms: u64, rule: &Rule, budget: &Budget) {
         let bytes = message.held_bytes() as u64;
+        if budget.is_spent() && bytes > self.bytes {
+            // It would take more than what it takes the place of.
+            self.clear(budget);
+            self.dropped_ms = now_ms.max(1);
+            return;
+        }
         self.kept.push_back(Kept { message, at_ms: now_ms });
         self.bytes += bytes;
         budget.add(bytes);
@@ -69,6 +77,11 @@ impl History {
         }
     }
 
+    /// Whether messages that were published at that time or later are kept no more.
+    pub fn has_dropped_since(&self, from_ms: u64) -> bool {
+        self.dropped_ms > 0 && self.dropped_ms >= from_ms
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()
@@ -91,10 +104,18 @@ impl History {
         self.kept.iter()
     }
 
+    /// All that is kept from a seq on.
+    pub fn from_seq(&self, seq: u64) -> impl Iterator<Item = &Kept> {
+        let first = self.kept.front().map_or(0, |kept| kept.message.seq());
+        let skipped = seq.saturating_sub(first).min(self.kept.len() as u64);
+        self.kept.range(skipped as usize..)
+    }
+
     fn pop(&mut self, budget: &Budget) {
         if let Some(oldest) = self.kept.pop_front() {
             let bytes = oldest.message.held_bytes() as u64;
             self.bytes -= bytes;
+            self.dropped_ms = oldest.at_ms.max(1);
             budget.sub(bytes);
         }
         if self.kept.capacity() > 32 && self.kept.len() * 4 < self.kept.capacity() {

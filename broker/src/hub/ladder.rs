@@ -69,17 +69,47 @@ impl Hub {
         !is_special && topic.rule().overload != Overload::Close
     }
 
-    /// Takes back a message that waited for a session's socket.
-    pub fn take_back(&mut self, slot: u32, message: &Arc<Message>) {
+    /// Takes back messages that waited for a session's socket, in their order.
+    pub fn take_back(&mut self, slot: u32, taken: &[Arc<Message>]) {
+        // From the newest on: whatever is put aside already is newer still.
+        taken.iter().rev().for_each(|message| self.take_back_one(slot, message));
+        let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
+        let Some(session) = self.session(slot) else { return };
+        let Some(slow) = &mut session.slow else { return };
+        slow.held_back_ms = now_ms;
+        let dropped = slow.shrink(bytes_max / 2);
+        session.account_mut().dropped += dropped;
+    }
+
+    fn take_back_one(&mut self, slot: u32, message: &Arc<Message>) {
         let mut keys = std::mem::take(&mut self.keys);
         self.lists.keys_of(message.topic(), &mut keys);
         let list = self.owner_of(slot, &keys);
         self.keys = keys;
+        let now_ms = self.now_ms;
         let Some(session) = self.session(slot) else { return };
         session.sent -= 1;
-        match list {
-            Some(list) => self.hold_back(slot, list, message, message.topic().id(), false),
-            None => session.account_mut().dropped += 1,
+        let (Some(list), Some(slow)) = (list, &mut session.slow) else {
+            session.account_mut().dropped += 1;
+            return;
+        };
+        if message.topic().rule().overload == Overload::DropOldest {
+            slow.put_back(message.clone());
+        } else if slow.newest.put(message.topic().id(), message.clone(), now_ms, false) {
+            session.account_mut().conflated += 1;
+        }
+        self.tell_slow(slot, list);
+    }
+
+    /// Tells a session, once, that a subscription is served otherwise.
+    fn tell_slow(&mut self, slot: u32, list: u32) {
+        let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) else {
+            return;
+        };
+        if !slow.told.contains(&list) {
+            slow.told.push(list);
+            let now = serving(slow.rung);
+            self.tell_mode(slot, list, now, ModeReason::Slow);
         }
     }
 
@@ -100,7 +130,7 @@ impl Hub {
             self.slow_sessions.push(slot);
         }
         let slow = session.slow.get_or_insert_with(|| Box::new(Slow::new(Rung::Holding, now_ms)));
-        let is_free = session.waiting == 0 && slow.is_empty() && slow.rung < Rung::Slow;
+        let is_free = session.waiting_bytes == 0 && slow.is_empty() && slow.rung < Rung::Slow;
         let overload = message.topic().rule().overload;
         let is_as_asked =
             !by_request && (slow.rung == Rung::Holding || overload == Overload::Close);
@@ -123,17 +153,15 @@ impl Hub {
         if slow.bytes() > bytes_max {
             self.hopeless.push(slot);
         }
-        if !by_request && !slow.told.contains(&list) {
-            slow.told.push(list);
-            let now = serving(slow.rung);
-            self.tell_mode(slot, list, now, ModeReason::Slow);
+        if !by_request {
+            self.tell_slow(slot, list);
         }
     }
 
     /// Sessions whose sockets have taken all get more of what was put aside.
     pub(super) fn flush_drained(&mut self) {
         for slot in std::mem::take(&mut self.drained) {
-            let is_due = |slow: &Slow| slow.rung < Rung::Slow;
+            let is_due = |slow: &Slow| slow.rung < Rung::Slow || slow.flushing_since_ms.is_some();
             if self.session(slot).is_some_and(|s| s.slow.as_deref().is_some_and(is_due)) {
                 self.flush_slow(slot);
             }
@@ -172,6 +200,11 @@ impl Hub {
         let Some(slow) = &mut session.slow else { return false };
         let oldest_ms = slow.newest.oldest().map_or(0, |entry| now_ms - entry.since_ms);
         let is_calm = waiting == 0 && slow.is_empty() && now_ms - slow.held_back_ms >= CALM_MS;
+        // On the lowest rung something is always put aside: it is enough that the last round went.
+        let is_quick = slow.rung == Rung::Slow
+            && slow.flushing_since_ms.is_none()
+            && slow.flushed_ms > slow.since_ms
+            && now_ms - slow.flushed_ms < SLOW_EVERY_MS;
         match slow.rung {
             Rung::Holding if is_calm => {
                 session.slow = None;
@@ -185,12 +218,15 @@ impl Hub {
                 }
                 return false;
             }
-            Rung::Slow if is_calm => self.change_rung(slot, Rung::Latest, ModeReason::CaughtUp),
+            Rung::Slow if is_calm || (is_quick && waiting == 0) => {
+                self.change_rung(slot, Rung::Latest, ModeReason::CaughtUp)
+            }
             Rung::Latest if oldest_ms > LATE_MS => {
                 self.change_rung(slot, Rung::Slow, ModeReason::Slow);
             }
             Rung::Slow if oldest_ms > HOPELESS_MS => self.hopeless.push(slot),
             Rung::Slow if waiting == 0 && now_ms - slow.flushed_ms >= SLOW_EVERY_MS => {
+                slow.flushing_since_ms.get_or_insert(now_ms);
                 self.flush_slow(slot);
             }
             _ if waiting == 0 && !slow.is_empty() && slow.rung < Rung::Slow => {
@@ -238,6 +274,7 @@ impl Hub {
                 }
                 self.append(slot, &message);
             } else {
+                slow.flushing_since_ms = None;
                 let gaps = std::mem::take(&mut slow.gaps);
                 for (topic, from, to) in gaps.into_values() {
                     self.tell_gap(slot, &topic, from, to, GapReason::Overflow);

@@ -47,8 +47,13 @@ pub struct Specials {
     pub count: u32,
     /// The cohorts that some of them are in.
     pub cohorts: Vec<u32>,
-    /// Those that are getting what was before, by their keys.
+    /// Those that want everything and are getting what was before, by their keys.
     pub catching: Vec<u32>,
+    /// How many are paused.
+    pub paused: u32,
+    /// Under a filter with paused subscriptions: topics that had messages since, with how many the
+    /// list had by then.
+    pub touched: HashMap<u64, (Arc<Topic>, u64), RandomState>,
     /// Slots of those who are told who comes and goes; they may be plain subscribers.
     pub told: Vec<u32>,
 }
@@ -102,6 +107,16 @@ impl List {
         match &self.watched {
             Watched::Topic { topic, seq } => Some((topic, *seq)),
             Watched::Filter { .. } => None,
+        }
+    }
+
+    /// Whether messages of `topic` are for its subscribers.
+    pub fn matches(&self, topic: &Topic) -> bool {
+        match &self.watched {
+            Watched::Topic { topic: own, .. } => own.id() == topic.id(),
+            Watched::Filter { filter, .. } => {
+                Filter::new(filter).is_ok_and(|filter| filter.matches(topic.name()))
+            }
         }
     }
 

@@ -38,15 +38,21 @@ pub struct Entry {
 }
 
 impl Newest {
-    /// Puts a message in, for the one of its mark that is there; whether there was one.
+    /// Puts a message in, for the one of its mark that is there; whether there was one. One that
+    /// is older than what is there only counts as passed over.
     pub fn put(&mut self, mark: u64, message: Arc<Message>, now_ms: u64, by_request: bool) -> bool {
-        self.bytes += message.held_bytes() as u64;
         if let Some(&number) = self.index.get(&mark) {
             let entry = &mut self.entries[(number - self.taken) as usize];
+            if message.seq() < entry.message.seq() {
+                entry.first_seq = entry.first_seq.min(message.seq());
+                return true;
+            }
+            self.bytes += message.held_bytes() as u64;
             self.bytes -= entry.message.held_bytes() as u64;
             entry.message = message;
             return true;
         }
+        self.bytes += message.held_bytes() as u64;
         self.index.insert(mark, self.taken + self.entries.len() as u64);
         let first_seq = message.seq();
         let entry = Entry { message, mark, first_seq, since_ms: now_ms, by_request };
@@ -67,6 +73,16 @@ impl Newest {
         self.index.remove(&entry.mark);
         self.bytes -= entry.message.held_bytes() as u64;
         Some(entry)
+    }
+
+    /// Drops the entries that are not to `stay`; returns how many that were.
+    pub fn retain(&mut self, stay: impl Fn(&Message) -> bool) -> u64 {
+        let before = self.entries.len();
+        self.entries.retain(|entry| stay(&entry.message));
+        let (taken, entries) = (self.taken, &self.entries);
+        self.index = (taken..).zip(entries).map(|(number, entry)| (entry.mark, number)).collect();
+        self.bytes = entries.iter().map(|entry| entry.message.held_bytes() as u64).sum();
+        (before - entries.len()) as u64
     }
 
     /// The entry that has waited longest.

@@ -21,6 +21,8 @@ pub struct Session {
     pub published: u64,
     /// Messages among its backlog, as of the last flush.
     pub waiting: u32,
+    /// Bytes of the past that it was given since the last flush.
+    pub paged: u32,
     /// Bytes of its backlog, as of the last flush.
     pub waiting_bytes: u64,
     /// Its number, unique in this process.
@@ -76,6 +78,7 @@ impl Session {
             sent: 0,
             published: 0,
             waiting: 0,
+            paged: 0,
             waiting_bytes: 0,
             id,
             budget: Budget::default(),

@@ -30,7 +30,7 @@ pub struct Shared {
 }
 
 /// Why a message was not published.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum PublishError {
     /// There are as many topics as there may be; answered `unavailable`.
     Full(DirectoryFull),
@@ -38,6 +38,8 @@ pub enum PublishError {
     TooLarge {
         /// The limit in bytes.
         payload_bytes_max: u32,
+        /// The topic, if this publish made it.
+        made: Option<Arc<Topic>>,
     },
 }
 
@@ -93,7 +95,8 @@ impl Shared {
             if let Some(payload_bytes_max) = rule.payload_bytes_max
                 && payload.bytes().len() > payload_bytes_max as usize
             {
-                return Err(PublishError::TooLarge { payload_bytes_max });
+                let made = made.then_some(topic.clone());
+                return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
             let Ok(mut state) = topic.use_at(now_ms) else { continue };
             state.seq += 1;
@@ -101,7 +104,8 @@ impl Shared {
             let watchers = state.watchers(name, &self.interest);
             let mut published =
                 Published { epoch: topic.epoch(), seq, wakes: 0, full: 0, made: None };
-            let keeps = rule.keeps() && (state.history.is_some() || !self.history.is_spent());
+            let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
+            let keeps = rule.keeps() && (is_kept || !self.history.is_spent());
             if watchers != 0 || keeps {
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
                 for worker in members(watchers) {

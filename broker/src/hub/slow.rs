@@ -24,6 +24,10 @@ pub struct Slow {
     pub queue_bytes: u64,
     /// What was dropped of each topic and not announced yet: from, to.
     pub gaps: HashMap<u64, (Arc<Topic>, u64, u64), RandomState>,
+    /// The number of the message that was last put aside or passed on, among the worker's mail.
+    pub stamp: u64,
+    /// On the lowest rung: all that waits is going out now, page by page, since this time.
+    pub flushing_since_ms: Option<u64>,
     /// Lists whose subscription was told that it is served otherwise.
     pub told: Vec<u32>,
     /// Since when it is slow, in ms of the broker's clock.
@@ -54,6 +58,8 @@ impl Slow {
             queue: VecDeque::new(),
             queue_bytes: 0,
             gaps: HashMap::default(),
+            stamp: 0,
+            flushing_since_ms: None,
             told: Vec::new(),
             since_ms: now_ms,
             held_back_ms: now_ms,
@@ -76,11 +82,32 @@ impl Slow {
         self.newest.bytes() + self.queue_bytes
     }
 
+    /// Drops what waits of topics that are not to `stay`; returns how many messages that were.
+    pub fn forget(&mut self, stay: impl Fn(&Topic) -> bool) -> u64 {
+        let before = self.queue.len();
+        self.queue.retain(|message| stay(message.topic()));
+        self.queue_bytes = self.queue.iter().map(|message| message.held_bytes() as u64).sum();
+        self.gaps.retain(|_, (topic, ..)| stay(topic));
+        let dropped = (before - self.queue.len()) as u64;
+        dropped + self.newest.retain(|message| stay(message.topic()))
+    }
+
+    /// Puts messages that are older than all that waits before it.
+    pub fn put_back(&mut self, message: Arc<Message>) {
+        self.queue_bytes += message.held_bytes() as u64;
+        self.queue.push_front(message);
+    }
+
     /// Puts a message last; drops the oldest while they are more than `bytes_max`. Returns how
     /// many were dropped.
     pub fn push(&mut self, message: Arc<Message>, bytes_max: u64) -> u64 {
         self.queue_bytes += message.held_bytes() as u64;
         self.queue.push_back(message);
+        self.shrink(bytes_max)
+    }
+
+    /// Drops the oldest of the queue while they are more than `bytes_max`; returns how many.
+    pub fn shrink(&mut self, bytes_max: u64) -> u64 {
         let mut dropped = 0;
         while self.queue_bytes > bytes_max
             && let Some(oldest) = self.queue.pop_front()

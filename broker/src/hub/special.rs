@@ -25,13 +25,15 @@ pub struct Special {
     pub wanted: Arc<Wanted>,
     /// How it is served now.
     pub stage: Stage,
+    /// What it is still to get of the time before it.
+    pub catching: Option<Box<Catching>>,
 }
 
 /// How a special subscription is served.
 #[derive(Debug)]
 pub enum Stage {
-    /// It gets what was before; live messages wait until that is done.
-    Catching(Box<Catching>),
+    /// It wants everything, and gets what was before; live messages wait until that is done.
+    Catching,
     /// In a cohort.
     Served {
         /// The cohort.
@@ -45,8 +47,6 @@ pub enum Stage {
     Paused {
         /// How many messages of its list had come.
         matched: u64,
-        /// When it was paused, in ms of the broker's clock.
-        at_ms: u64,
     },
 }
 
@@ -57,7 +57,8 @@ pub struct Catching {
     pub pending: VecDeque<(Arc<Topic>, Start)>,
     /// The topics that match have not all been found yet.
     pub scan: Option<Scan>,
-    /// Under a filter: how far it is with each topic; what is live must lie behind.
+    /// Of one who wants everything, under a filter: how far it is with each topic; what is live
+    /// must lie behind.
     pub floors: HashMap<u64, Floor, RandomState>,
     /// When so much of the worker's mail is handled, nothing that comes lies before the floors.
     pub until: Option<u64>,

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use broker_proto::command::{CommandError, Epoch, ErrorCode, SubscribeOptions};
 use broker_proto::topic::{Filter, Topic as TopicName};
+use hashbrown::HashMap;
 
 use super::Hub;
+use super::catching::HAD_MS;
 use super::cohort::{Cohort, Counts, Member};
 use super::commands::full;
-use super::lists::{Subscriber, Watched};
+use super::lists::{List, Subscriber, Watched};
 use super::session::{Seat, Subscription};
-use super::special::{Special, Stage};
+use super::special::{Catching, Special, Stage};
 use super::wanted::Wanted;
 use crate::config::rules::Presence;
 
@@ -40,6 +42,10 @@ impl Hub {
             let message = format!("who is subscribed to {} is not told", filter.as_str());
             return Err(CommandError::new(ErrorCode::Forbidden, message));
         }
+        if options.last && filter.is_wildcard() && wanted.key.is_some() {
+            let message = "`last` with `key` needs a topic without wildcards";
+            return Err(CommandError::bad_request(message));
+        }
         let list = match self.find_subscription(slot, filter) {
             Some(list) => {
                 self.unseat(slot, list);
@@ -49,15 +55,7 @@ impl Hub {
         };
         self.set_told(slot, list, options.presence);
         let (start, recovered) = self.start_of(list, options, &wanted);
-        let catching = match start {
-            None => {
-                self.seat(slot, list, &wanted);
-                None
-            }
-            Some(catching) => {
-                Some(self.seat_special(slot, list, &wanted, Stage::Catching(catching)))
-            }
-        };
+        let catching = self.seat_and_catch(slot, list, &wanted, start);
         Ok(Subscribed { position: self.position(list), recovered, catching })
     }
 
@@ -71,12 +69,7 @@ impl Hub {
     }
 
     /// Delivers nothing more of a subscription until it is resumed.
-    pub(super) fn pause(
-        &mut self,
-        slot: u32,
-        filter: Filter<'_>,
-        now_ms: u64,
-    ) -> Result<(), CommandError> {
+    pub(super) fn pause(&mut self, slot: u32, filter: Filter<'_>) -> Result<(), CommandError> {
         let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
         // What was published before the pause is delivered or conflated before it.
         self.deliver_waiting();
@@ -86,7 +79,7 @@ impl Hub {
         let wanted = self.wanted_of(slot, list);
         self.unseat(slot, list);
         let matched = self.lists.list(list).matched;
-        self.seat_special(slot, list, &wanted, Stage::Paused { matched, at_ms: now_ms });
+        self.seat_special(slot, list, &wanted, Stage::Paused { matched });
         Ok(())
     }
 
@@ -98,23 +91,26 @@ impl Hub {
     ) -> Result<(u64, Option<u32>), CommandError> {
         let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
         self.deliver_waiting();
-        let Some((matched, at_ms)) = self.paused(slot, list) else { return Ok((0, None)) };
+        let Some(matched) = self.paused(slot, list) else { return Ok((0, None)) };
         let skipped = self.lists.list(list).matched - matched;
         let wanted = self.wanted_of(slot, list);
+        // Before the topics that were touched meanwhile are forgotten.
+        let start = self.start_of_resume(list, skipped, matched);
         self.unseat(slot, list);
         if skipped == 0 {
             self.seat(slot, list, &wanted);
             return Ok((0, None));
         }
-        let catching = self.start_of_resume(list, skipped, at_ms);
-        let special = self.seat_special(slot, list, &wanted, Stage::Catching(catching));
-        Ok((skipped, Some(special)))
+        Ok((skipped, self.seat_and_catch(slot, list, &wanted, Some(start))))
     }
 
     /// Takes a session out of a list that it is in.
     pub(super) fn leave(&mut self, slot: u32, list: u32) {
         self.set_told(slot, list, false);
         self.unseat(slot, list);
+        if let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) {
+            slow.told.retain(|told| *told != list);
+        }
         let Some(session) = self.session(slot) else { return };
         let Some(at) = session.subscriptions.iter().rposition(|held| held.list == list) else {
             return;
@@ -172,7 +168,34 @@ impl Hub {
         self.set_seat(slot, place, seat);
     }
 
-    fn seat_in_cohort(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>) {
+    /// The same, with what was before: whoever wants everything gets that first, the others in
+    /// between. Returns the key of the subscription if there is something to catch up with.
+    fn seat_and_catch(
+        &mut self,
+        slot: u32,
+        list: u32,
+        wanted: &Arc<Wanted>,
+        start: Option<Box<Catching>>,
+    ) -> Option<u32> {
+        let Some(start) = start else {
+            self.seat(slot, list, wanted);
+            return None;
+        };
+        let key = match !wanted.is_jumpy() {
+            true => self.seat_special(slot, list, wanted, Stage::Catching),
+            false => self.seat_in_cohort(slot, list, wanted),
+        };
+        let special = &mut self.specials[key as usize];
+        special.catching = Some(start);
+        if let Stage::Served { cohort, place, .. } = special.stage {
+            let member = &mut self.cohorts[cohort as usize].members[place as usize];
+            member.had.get_or_insert_default().until_ms = 0;
+        }
+        self.catching.push_back(key);
+        Some(key)
+    }
+
+    fn seat_in_cohort(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>) -> u32 {
         let special = self.lists.list(list).special_mut();
         let equal = |key: &&u32| *self.cohorts[**key as usize].wanted() == *wanted;
         let cohort = special.cohorts.iter().find(equal).copied();
@@ -187,20 +210,28 @@ impl Hub {
         let place = served.members.len() as u32;
         let stage = Stage::Served { cohort, place, since };
         let special = self.seat_special(slot, list, wanted, stage);
-        self.cohorts[cohort as usize].members.push(Member { slot, special });
+        let served = &mut self.cohorts[cohort as usize];
+        let mut had = served.had_by_newcomer();
+        if let Some(had) = &mut had {
+            had.until_ms = self.now_ms + u64::from(wanted.interval_ms) + HAD_MS;
+        }
+        served.members.push(Member { slot, special, had });
+        special
     }
 
     /// Seats a subscription among the special ones of its list; returns its key.
     fn seat_special(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>, stage: Stage) -> u32 {
         let place = self.place_of(slot, list).unwrap_or_default();
-        let is_catching = matches!(stage, Stage::Catching(_));
-        let special = Special { slot, place, list, wanted: wanted.clone(), stage };
+        let (is_catching, is_paused) =
+            (matches!(stage, Stage::Catching), matches!(stage, Stage::Paused { .. }));
+        let wanted = wanted.clone();
+        let special = Special { slot, place, list, wanted, stage, catching: None };
         let key = self.specials.insert(special) as u32;
         let held = self.lists.list(list).special_mut();
         held.count += 1;
+        held.paused += u32::from(is_paused);
         if is_catching {
             held.catching.push(key);
-            self.catching.push_back(key);
         }
         self.set_seat(slot, place, Seat::Special(key));
         key
@@ -212,10 +243,24 @@ impl Hub {
         let Some(session) = self.session(slot) else { return };
         let seat = std::mem::replace(&mut session.subscriptions[place as usize].seat, NO_SEAT);
         match seat {
-            NO_SEAT => {}
+            NO_SEAT => return,
             Seat::Plain(place) => self.unseat_plain(list, place),
             Seat::Special(key) => self.unseat_special(key),
         }
+        self.forget_held_back(slot, list);
+    }
+
+    /// What was put aside for a slow session by this subscription comes no more.
+    fn forget_held_back(&mut self, slot: u32, list: u32) {
+        let Self { sessions, lists, .. } = self;
+        let Some(session) = sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
+        let Some(slow) = &mut session.slow else { return };
+        let others = session.subscriptions.iter().filter(|held| held.list != list);
+        let others: Vec<&List> = others.map(|held| lists.peek(held.list)).collect();
+        let dropped = slow.forget(|topic| others.iter().any(|list| list.matches(topic)));
+        session.account_mut().dropped += dropped;
     }
 
     fn unseat_plain(&mut self, list: u32, place: u32) {
@@ -231,13 +276,20 @@ impl Hub {
     }
 
     fn unseat_special(&mut self, key: u32) {
-        let Special { slot, list, stage, .. } = self.specials.remove(key as usize);
+        let Special { slot, list, stage, catching, .. } = self.specials.remove(key as usize);
+        if catching.is_some() {
+            self.catching.retain(|held| *held != key);
+        }
         let held = self.lists.list(list).special_mut();
         held.count -= 1;
         match stage {
-            Stage::Catching(_) => held.catching.retain(|held| *held != key),
+            Stage::Catching => held.catching.retain(|held| *held != key),
             Stage::Served { cohort, place, since } => self.leave_cohort(slot, cohort, place, since),
-            Stage::Paused { matched, .. } => {
+            Stage::Paused { matched } => {
+                held.paused -= 1;
+                if held.paused == 0 {
+                    held.touched = HashMap::default();
+                }
                 let skipped = self.lists.list(list).matched - matched;
                 if let Some(session) = self.session(slot) {
                     session.account_mut().skipped += skipped;
@@ -279,15 +331,16 @@ impl Hub {
         }
     }
 
-    fn paused(&self, slot: u32, list: u32) -> Option<(u64, u64)> {
+    /// How many messages its list had when a subscription was paused.
+    fn paused(&self, slot: u32, list: u32) -> Option<u64> {
         let Some(Seat::Special(key)) = self.seat_of(slot, list) else { return None };
         match self.specials[key as usize].stage {
-            Stage::Paused { matched, at_ms } => Some((matched, at_ms)),
+            Stage::Paused { matched } => Some(matched),
             _ => None,
         }
     }
 
-    fn seat_of(&self, slot: u32, list: u32) -> Option<Seat> {
+    pub(super) fn seat_of(&self, slot: u32, list: u32) -> Option<Seat> {
         let session = self.sessions.get(slot as usize)?.as_ref()?;
         session.subscriptions.iter().find(|held| held.list == list).map(|held| held.seat)
     }

@@ -132,16 +132,13 @@ impl Topic {
         let mut state = self.lock();
         if let Some(history) = &mut state.history {
             history.trim(now_ms, &self.rule, budget);
-            if history.is_empty() {
-                state.history = None;
-            }
         }
         if std::mem::take(&mut state.left) {
             state.used_ms = now_ms;
             return false;
         }
         let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
-        let keeps = state.history.is_some() && !is_pressed;
+        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty()) && !is_pressed;
         if !idle || keeps || state.watchers(self.name(), interest) != 0 {
             return false;
         }

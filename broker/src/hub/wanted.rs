@@ -70,6 +70,11 @@ impl Wanted {
         }))
     }
 
+    /// Whether seqs may jump by request: only the newest is wanted, or only what moved.
+    pub fn is_jumpy(&self) -> bool {
+        self.latest || self.deadband.is_some()
+    }
+
     /// Whether every message is wanted as it is.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()

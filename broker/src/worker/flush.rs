@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Worker;
-use super::connection::Phase;
+use super::connection::{Connection, Phase};
 use crate::hub::backlog::{Backlog, Waiting};
 use crate::hub::outbox::{Frame, FrameId, NodeId, Outbox};
 use crate::hub::protocol::Protocol;
@@ -154,20 +154,24 @@ impl Worker {
         for slot in std::mem::take(&mut self.stepping) {
             let Some(connection) = self.connections.get_mut(slot) else { continue };
             let Some(backlog) = connection.backlog.as_mut() else { continue };
+            if !(matches!(connection.phase, Phase::Open) && connection.closing.is_open()) {
+                continue;
+            }
             let (hub, before) = (&mut self.core.hub, backlog.bytes());
             let taken = backlog.take_messages(|message| hub.may_hold_back(slot as u32, message));
             let (messages, bytes) = (backlog.messages(), backlog.bytes());
             hub.handle_backlog(slot as u32, messages, bytes);
             self.account_backlog(before, bytes);
-            for message in &taken {
-                self.core.hub.take_back(slot as u32, message);
-            }
+            self.core.hub.take_back(slot as u32, &taken);
             if bytes > self.core.config.backlog_bytes_max {
                 self.cut(slot, CloseReason::TooSlow);
             }
         }
         for (slot, disconnect) in self.core.hub.take_hopeless() {
             let slot = slot as usize;
+            if !self.connections.get(slot).is_some_and(Connection::is_open) {
+                continue;
+            }
             match self.connections.get(slot).is_some_and(|found| found.backlog.is_some()) {
                 true => self.cut(slot, CloseReason::TooSlow),
                 false => self.close(slot, &disconnect),
