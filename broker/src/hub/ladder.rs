@@ -219,7 +219,7 @@ impl Hub {
                 return false;
             }
             Rung::Slow if is_calm || (is_quick && waiting == 0) => {
-                self.change_rung(slot, Rung::Latest, ModeReason::CaughtUp)
+                self.change_rung(slot, Rung::Latest, ModeReason::CaughtUp);
             }
             Rung::Latest if oldest_ms > LATE_MS => {
                 self.change_rung(slot, Rung::Slow, ModeReason::Slow);
