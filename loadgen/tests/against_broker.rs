@@ -123,7 +123,7 @@ fn what_churning_subscribers_miss_is_accounted_for_apart_and_nothing_is_lost() {
 
 #[test]
 fn slow_readers_are_closed_with_what_they_got_whole_and_the_others_get_everything() {
-    let limits = ["--backlog-bytes-max=16384", "--message-bytes-max=16384"];
+    let limits = ["--backlog-bytes-max=16384", "--message-bytes-max=16384", "--overload=close"];
     let broker = RealBroker::start(&limits);
     for (protocol, speed) in [("json", 0), ("bin", 20_000)] {
         let result = run(
@@ -142,5 +142,92 @@ fn slow_readers_are_closed_with_what_they_got_whole_and_the_others_get_everythin
         let closes = result.pointer("/slow/closed_by_server").and_then(Value::as_object).unwrap();
         let told = closes.keys().filter(|why| why.starts_with("4408 too slow, last seq N of "));
         assert_eq!(told.count(), closes.len(), "{protocol}: {closes:?}");
+    }
+}
+
+#[test]
+fn slow_readers_that_are_given_the_newest_alone_are_told_what_was_left_out() {
+    let limits = ["--backlog-bytes-max=65536", "--message-bytes-max=16384"];
+    let broker = RealBroker::start(&limits);
+    for protocol in ["json", "bin"] {
+        let result = run(
+            &broker,
+            &format!(
+                "slow --subscribers 20 --slow-share 20 --slow-bytes-per-second 20000 --size 8192 \
+                 --rate 600 --protocol {protocol} {USUAL}"
+            ),
+        );
+        let slow = |name: &str| number(&result, &format!("/slow/{name}"));
+        assert_eq!((slow("lost"), slow("seq_breaks"), slow("gap_notices")), (0, 0, 0));
+        assert!(slow("left_out_with_notice") > 0, "{protocol}: nobody was too slow");
+        let all = slow("delivered") + slow("left_out_with_notice") + slow("after_close");
+        assert_eq!(all, 4 * 600, "{protocol}");
+    }
+}
+
+#[test]
+fn who_asks_for_the_newest_alone_gets_it_at_most_at_the_rate_asked_for_and_the_last_value() {
+    let broker = RealBroker::start(&[]);
+    for protocol in ["json", "bin"] {
+        // 40 clients watch 5 of 10 symbols each, at 40 updates a second of each, 10 of them wanted.
+        let result = run(
+            &broker,
+            &format!(
+                "ticker --clients 40 --symbols 10 --watch 5 --rate 400 --zipf 0 --latest \
+                 --max-rate 10 --protocol {protocol} {USUAL}"
+            ),
+        );
+        let of = |name: &str| number(&result, &format!("/deliveries/{name}"));
+        assert_eq!((of("lost"), of("strange"), of("out_of_order")), (0, 0, 0), "{protocol}");
+        assert_eq!(of("delivered") + of("conflated"), of("expected"), "{protocol}");
+        assert!(of("conflated") > of("delivered"), "{protocol}: {result:#}");
+        assert_eq!(number(&result, "/latest/over_rate"), 0);
+        assert_eq!(result["latest"]["late"], false);
+    }
+}
+
+#[test]
+fn panels_that_are_opened_again_begin_with_all_current_values() {
+    let broker = RealBroker::start(&[]);
+    for protocol in ["json", "bin"] {
+        let result = run(
+            &broker,
+            &format!(
+                "dashboard --users 20 --hosts 10 --rate 500 --flips 50 --away 0.1 --latest-share 0 \
+                 --warmup 0.4 --seconds 1 --threads 2 --allow-invalid --protocol {protocol}"
+            ),
+        );
+        let of = |name: &str| number(&result, &format!("/deliveries/{name}"));
+        let accounted = of("delivered") + of("missed_while_disconnected");
+        assert_eq!((of("lost"), accounted), (0, of("expected")), "{protocol}");
+        assert!(of("missed_while_disconnected") > 0, "{protocol}");
+        let groups = |name: &str| number(&result, &format!("/groups/{name}"));
+        assert!(groups("opened") > 30, "{protocol}");
+        assert_eq!(number(&result, "/groups/snapshot_us/count"), groups("opened"));
+        assert_eq!((groups("without_value"), groups("after_end")), (0, 0), "{protocol}");
+    }
+}
+
+#[test]
+fn members_of_rooms_get_everything_and_see_each_other_come_and_go() {
+    let broker = RealBroker::start(&["--presence=members"]);
+    for protocol in ["json", "bin"] {
+        // No room has more than the 50 members of whom each move is told at once.
+        let result = run(
+            &broker,
+            &format!(
+                "chat --users 60 --rooms 20 --member-of 2 --rate 200 --movers 20 --leaves 40 \
+                 --away 0.2 --warmup 0.2 --seconds 1 --threads 2 --allow-invalid \
+                 --protocol {protocol}"
+            ),
+        );
+        let of = |name: &str| number(&result, &format!("/deliveries/{name}"));
+        let accounted = of("delivered") + of("missed_while_disconnected");
+        assert_eq!((of("lost"), accounted), (0, of("expected")), "{protocol}");
+        for what in ["joins", "leaves"] {
+            let seen = |name: &str| number(&result, &format!("/presence/{what}/{name}"));
+            assert!(seen("happened") > 20, "{protocol}: {what}");
+            assert_eq!(seen("seen"), seen("expected"), "{protocol}: {what}");
+        }
     }
 }

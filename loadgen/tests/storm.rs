@@ -104,11 +104,17 @@ fn a_target_without_recovery_is_subscribed_to_anew_and_that_is_said() {
 
 #[test]
 fn the_account_of_a_storm_over_the_broker_closes() {
-    let broker = RealBroker::start(&[]);
-    for protocol in ["json", "bin"] {
-        let (code, _, result) = storm(&broker.url(), &format!("--protocol {protocol}"));
-        assert_eq!(code, 0, "{protocol}");
-        missed_in_good_order(&result, 60);
+    // What is kept of a topic, and whether that is everything.
+    for (kept, is_whole) in [("--history-messages=1000", true), ("--history-messages=3", false)] {
+        let broker = RealBroker::start(&[kept]);
+        for protocol in ["json", "bin"] {
+            let (code, _, result) = storm(&broker.url(), &format!("--protocol {protocol}"));
+            assert_eq!(code, 0, "{protocol}, {kept}");
+            let missed = missed_in_good_order(&result, 60);
+            let of = |name: &str| number(&result, &format!("/storm/{name}"));
+            assert_eq!((of("refused"), of("recovered") + of("not_recovered")), (0, 120));
+            assert_eq!((missed == 0, of("not_recovered") == 0), (is_whole, is_whole), "{kept}");
+        }
     }
 }
 

@@ -23,6 +23,12 @@ impl Plan {
             (self.slow.is_none_or(|slow| slow.subscribers <= self.subscribers), "slow readers"),
             (self.churn.is_none_or(|churn| churn.subscribers > 0), "subscribers that leave"),
             (self.churn.is_none_or(|churn| churn.per_second > 0.0), "leaves a second"),
+            (self.storm.is_none_or(|storm| storm.fits(self.subscribers)), "storms"),
+            (self.latest.is_none_or(|latest| latest.is_sound()), "updates a second"),
+            (
+                self.layout.as_ref().is_none_or(|layout| layout.fits(self.subscribers, topics)),
+                "groups of subscriptions",
+            ),
         ];
         match rules.iter().find(|(is_kept, _)| !is_kept) {
             Some((_, what)) => Err(format!("the plan is not sound: {what}")),
@@ -34,7 +40,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{Churn, Schedule};
+    use crate::engine::{Churn, Latest, Layout, Schedule};
     use crate::target::{Protocol, Target};
 
     fn plan() -> Plan {
@@ -49,7 +55,7 @@ mod tests {
         let idle = Plan { publishers: 0, topics: Vec::new(), ..idle };
         assert_eq!(idle.check(), Ok(()));
         type Break = fn(&mut Plan);
-        let broken: [(Break, &str); 5] = [
+        let broken: [(Break, &str); 7] = [
             (|plan| plan.is_round_trip = true, "connections that send to themselves"),
             (|plan| plan.topics_each = 5, "topics of a subscriber"),
             (|plan| plan.topics.truncate(3), "topics of the schedule"),
@@ -58,6 +64,8 @@ mod tests {
                 |plan| plan.churn = Some(Churn { subscribers: 0, per_second: 1.0, away_ns: 0 }),
                 "subscribers that leave",
             ),
+            (|plan| plan.latest = Some(Latest { max_rate: Some(0.0) }), "updates a second"),
+            (|plan| plan.layout = Some(Layout::new(4)), "groups of subscriptions"),
         ];
         for (breaks, what) in broken {
             let mut plan = plan();

@@ -14,6 +14,10 @@ use crate::counts;
 /// take 128 MB. Further ones are not looked for, so that some seem unseen.
 pub const SIGHTINGS_MAX: usize = 4_000_000;
 
+/// How long after the answer to its subscribe a topic's current value may be replaced by a newer
+/// message: one second.
+const VALUE_NS: u64 = 1_000_000_000;
+
 /// What a worker notes of groups.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct GroupBook {
@@ -28,6 +32,8 @@ pub struct GroupBook {
     pub without_value: u64,
     /// Messages of a group after the answer to its unsubscribe.
     pub after_end: u64,
+    /// When the closing began: from then on everybody leaves.
+    pub ended_ns: u64,
     /// Who joined and left, and when it asked for that.
     pub moves: Vec<Move>,
     /// Who was seen to join and leave, by those who stay, and when.
@@ -106,6 +112,7 @@ impl GroupBook {
             snapshot: histogram(),
             without_value: 0,
             after_end: 0,
+            ended_ns: u64::MAX,
             moves: Vec::new(),
             sightings: Vec::new(),
             newest: histogram(),
@@ -192,12 +199,19 @@ impl GroupBook {
         if !self.fresh[account as usize] {
             return Part::Live;
         }
-        // A value from before the answer must have come; the first of a topic had none before it.
+        // While the values come, a newer message may take the place of one; later it may not. The
+        // first message of a topic had none before it.
         let is_late = matches!(state, State::Opening { answered_ns, .. }
-            if answered_ns != 0 && intended_ns > answered_ns);
+            if answered_ns != 0 && intended_ns > answered_ns + VALUE_NS);
         self.without_value += u64::from(is_late && seq > 1);
         self.take_value(account, now_ns);
         Part::First
+    }
+
+    /// The closing begins. A value that has not come by now does not come.
+    pub(super) fn handle_end(&mut self, now_ns: u64) {
+        self.ended_ns = now_ns;
+        self.without_value += self.fresh.iter().filter(|is_fresh| **is_fresh).count() as u64;
     }
 
     /// The session of the subscriber with this first account has this number.
@@ -232,6 +246,7 @@ impl GroupBook {
         self.newest.add(other.newest).expect("all histograms have one shape");
         self.without_value += other.without_value;
         self.after_end += other.after_end;
+        self.ended_ns = self.ended_ns.min(other.ended_ns);
         self.moves.extend(other.moves);
         self.sightings.extend(other.sightings);
     }
@@ -285,12 +300,15 @@ mod tests {
         assert!(book.handle_answer(1, true, 110) && !book.handle_answer(1, true, 111));
         assert_eq!(book.handle_message(1, 6, 50, 120), Part::First);
         assert_eq!(book.handle_message(1, 7, 115, 121), Part::Live);
-        assert_eq!(book.handle_message(3, 9, 130, 140), Part::First);
+        let late_ns = 111 + VALUE_NS;
+        assert_eq!(book.handle_message(3, 9, late_ns, late_ns), Part::First);
         assert!(!book.is_open(1));
+        book.handle_end(late_ns);
+        assert_eq!(book.without_value, 2);
         book.handle_no_value(2, 150);
         assert!(book.is_open(1));
         assert_eq!((book.snapshot.len(), book.snapshot.max()), (1, 50));
-        assert_eq!((book.opened, book.closed, book.after_end, book.without_value), (1, 1, 1, 1));
+        assert_eq!((book.opened, book.closed, book.after_end), (1, 1, 1));
     }
 
     #[test]

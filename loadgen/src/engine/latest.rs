@@ -19,6 +19,11 @@ pub struct Latest {
 }
 
 impl Latest {
+    /// Whether the rate is one.
+    pub(super) fn is_sound(&self) -> bool {
+        self.max_rate.is_none_or(|rate| rate > 0.0)
+    }
+
     /// The time between two messages of a topic, in nanoseconds; 0 without a rate.
     #[must_use]
     pub fn interval_ns(&self) -> u64 {

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use broker_proto::topic::Filter;
 use serde::{Deserialize, Serialize};
 
 use super::Latest;
@@ -94,6 +95,35 @@ impl Layout {
             topics: Vec::new(),
             subscribers: vec![0; topics as usize],
         }
+    }
+
+    /// Whether it is one for so many subscribers and topics, whoever made it.
+    pub(super) fn fits(&self, subscribers: u32, topics: u32) -> bool {
+        let groups_fit = |of: &Range<u32>, listed: &Vec<u32>| {
+            let Some(groups) = self.groups.get(of.start as usize..of.end as usize) else {
+                return false;
+            };
+            let mut place = 0;
+            let follow = groups.iter().all(|group| {
+                let is_next = group.place == place;
+                place += group.topics.len() as u32;
+                let is_filter = |filter: &String| Filter::new(filter).is_ok();
+                is_next
+                    && group.filter.as_ref().is_none_or(is_filter)
+                    && group.latest.is_none_or(|latest| latest.is_sound())
+            });
+            let is_ascending = listed.is_sorted_by(|one, other| one < other);
+            let are_there = listed.last().is_some_and(|&topic| topic < topics);
+            let are_theirs = groups.iter().flat_map(|group| &group.topics).eq(listed);
+            follow && is_ascending && are_there && are_theirs
+        };
+        self.of.len() == subscribers as usize
+            && self.topics.len() == self.of.len()
+            && self.subscribers.len() == topics as usize
+            && self.of.iter().zip(&self.topics).all(|(of, listed)| groups_fit(of, listed))
+            && self.flips.is_none_or(|flips| {
+                (1..=subscribers).contains(&flips.subscribers) && flips.per_second > 0.0
+            })
     }
 
     /// The next subscriber has these groups.
@@ -193,6 +223,13 @@ mod tests {
         assert_eq!(layout.topics_of(0), [0, 1, 2, 4, 5, 7]);
         assert_eq!([0, 2, 3, 4, 5].map(|place| layout.group_at(0, place)), [0, 0, 1, 1, 2]);
         assert_eq!((layout.group_at(1, 0), layout.subscribers_of(5)), (3, 2));
+        assert!(layout.fits(2, 9) && !layout.fits(3, 9) && !layout.fits(2, 8));
+        let mut broken = layout.clone();
+        broken.topics[1] = vec![9];
+        assert!(!broken.fits(2, 9));
+        broken = layout.clone();
+        broken.groups[1].place = 7;
+        assert!(!broken.fits(2, 9));
         let names: Vec<String> = (0..9).map(|topic| format!("t{topic}")).collect();
         let filters = |group| layout.group(group).filters(&names).collect::<Vec<_>>();
         assert_eq!(filters(0), [(0, "a/+")]);

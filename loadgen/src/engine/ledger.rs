@@ -255,8 +255,11 @@ impl Ledger {
     /// The server says that these messages will not come. Where it said that some of the past is
     /// gone, these are it: missed, not lost.
     pub(super) fn handle_gap(&mut self, index: u32, from: u64, to: u64) {
+        let is_slow = (index as usize) < self.slow.accounts();
         match self.storm.take_gone(index) {
             Some(_) => self.handle_rejoin(index, to),
+            // Who reads slowly may be given the newest alone, if that is said.
+            None if is_slow => self.handle_rejoin(index, to),
             None => self.accounts[index as usize].1.handle_gap(from, to),
         }
     }

@@ -75,6 +75,11 @@ struct Seat {
 }
 
 impl Storm {
+    /// Whether there are so many subscribers, and no more storms than may be.
+    pub(super) fn fits(&self, subscribers: u32) -> bool {
+        (1..=subscribers).contains(&self.subscribers) && self.times <= STORMS_MAX
+    }
+
     /// When a storm comes, in nanoseconds after the start of publishing; the first has number 0.
     #[must_use]
     pub fn due_after_ns(&self, number: u32) -> Option<u64> {

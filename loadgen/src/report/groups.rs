@@ -58,7 +58,12 @@ impl Groups {
             presence.expected += stay[topic as usize];
             moves.entry((session, topic, is_join)).or_default().push(at_ns);
         }
-        for Move { session, topic, is_join, at_ns } in std::mem::take(&mut self.book.sightings) {
+        let ended_ns = self.book.ended_ns;
+        let sightings = std::mem::take(&mut self.book.sightings);
+        for Move { session, topic, is_join, at_ns } in sightings {
+            if at_ns >= ended_ns {
+                continue; // when everybody leaves
+            }
             let Some(times) = moves.get(&(session, topic, is_join)) else { continue };
             let before = times.partition_point(|&moved_ns| moved_ns <= at_ns);
             let Some(moved_ns) = before.checked_sub(1).map(|last| times[last]) else { continue };
@@ -167,7 +172,13 @@ mod tests {
         // The first join was before the run; of the last leave, only one of two was told.
         report.groups.book.sightings =
             vec![at(true, 50), at(false, 110), at(false, 120), at(true, 205), at(true, 230)];
-        report.groups.book.sightings.extend([at(false, 303), at(true, 401), at(true, 402)]);
+        report.groups.book.sightings.extend([
+            at(false, 303),
+            at(true, 401),
+            at(true, 402),
+            at(false, 500),
+        ]);
+        report.groups.book.ended_ns = 500;
         let plan = report.plan.clone();
         report.groups.match_moves(&plan);
         let (joins, leaves) = (&report.groups.joins, &report.groups.leaves);

@@ -136,6 +136,7 @@ fn slow(report: &Report) -> Value {
         "out_of_order": totals.out_of_order,
         "seq_breaks": totals.seq_breaks,
         "gap_notices": totals.gap_notices,
+        "left_out_with_notice": totals.missed,
         "after_close": report.slow.after_cut,
         "latency_us": times(&report.slow.latency),
     })

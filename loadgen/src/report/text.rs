@@ -143,10 +143,11 @@ fn slow(out: &mut String, report: &Report) {
     let readers = &report.slow;
     let count_all = u64::from(report.plan.slow.map_or(0, |slow| slow.subscribers));
     let text = format!(
-        "{}, {} closed for it: {} delivered, {} lost, {} after the close",
+        "{}, {} closed for it: {} delivered, {} left out with notice, {} lost, {} after the close",
         count(count_all, "reader", "readers"),
         grouped(readers.closes.sum()),
         grouped(readers.totals.delivered),
+        grouped(readers.totals.missed),
         grouped(readers.totals.lost),
         grouped(readers.after_cut)
     );

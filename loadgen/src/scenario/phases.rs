@@ -28,6 +28,9 @@ const OVERRUN_NS: u64 = 2 * SECOND_NS;
 /// After the last expected message, duplicates have so long to show up.
 const LINGER_NS: u64 = 3 * SECOND_NS / 10;
 
+/// The same where it is told who joins and leaves, which a server may do once a second.
+const PRESENCE_LINGER_NS: u64 = 3 * SECOND_NS / 2;
+
 /// Drives the engine up to the end of draining; closing is left to its `finish`. While messages
 /// are missing, draining ends when nothing new has come for `drain_ns`.
 pub(super) fn drive(
@@ -136,13 +139,18 @@ impl Drive<'_> {
                 (last, changed_ns) = (progress, now_ns);
             }
             let is_whole = progress.delivered.saturating_add(progress.missed) >= progress.expected;
-            let quiet_ns = if is_whole { LINGER_NS } else { self.drain_ns.max(LINGER_NS) };
+            let quiet_ns = if is_whole { self.linger_ns() } else { self.drain_ns.max(LINGER_NS) };
             if now_ns >= changed_ns + quiet_ns || self.engine.has_stopped() {
                 return;
             }
             self.tell_each_second(|| format!("draining: {}", deliveries(&progress)));
             thread::sleep(LOOK);
         }
+    }
+
+    fn linger_ns(&self) -> u64 {
+        let is_told = self.plan.layout.as_ref().is_some_and(|layout| layout.presence);
+        if is_told { PRESENCE_LINGER_NS } else { LINGER_NS }
     }
 
     fn must_stop(&self) -> bool {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use broker_proto::bin::{self, ServerMessage};
-use broker_proto::command::{Answer, Command, Payload, Position};
+use broker_proto::command::{Answer, Command, Member, Payload, Position};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use serde_json::Value;
@@ -133,6 +133,9 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
     if let Some(change) = read_presence(&value["presence"]) {
         return Incoming::Presence(change);
     }
+    if value["mode"]["now"].is_string() {
+        return Incoming::Noted;
+    }
     let gap = &value["gap"];
     match (gap["from"].as_u64(), gap["to"].as_u64()) {
         (Some(from), Some(to)) => Incoming::Gap { topic: text(&gap["topic"]), from, to },
@@ -186,13 +189,15 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
         Ok(ServerMessage::Gap { topic, from, to, .. }) => {
             Incoming::Gap { topic: topic.to_owned(), from, to }
         }
-        Ok(
-            ServerMessage::History { .. }
-            | ServerMessage::Members { .. }
-            | ServerMessage::Mode { .. }
-            | ServerMessage::Presence { .. },
-        )
-        | Err(_) => Incoming::Unknown,
+        Ok(ServerMessage::Presence { topic, joined, left, .. }) => {
+            let sessions = |members: &[Member<'_>]| members.iter().map(|m| m.session).collect();
+            let (joined, left) = (sessions(&joined), sessions(&left));
+            Incoming::Presence(PresenceChange { topic: topic.to_owned(), joined, left })
+        }
+        Ok(ServerMessage::Mode { .. }) => Incoming::Noted,
+        Ok(ServerMessage::History { .. } | ServerMessage::Members { .. }) | Err(_) => {
+            Incoming::Unknown
+        }
     }
 }
 
@@ -260,6 +265,10 @@ mod tests {
         assert_eq!(read(join), change(&[255], &[]));
         let several = r#"{"presence":{"topic":"r","joined":[{"session":"1"},{"session":"2"}],"left":[{"session":"a"}]}}"#;
         assert_eq!(read(several), change(&[1, 2], &[10]));
+        let binary = b"\x06\x01r\x01\xac\x02\x00\x00\x03";
+        assert_eq!(Encoding::Bin.read(binary), change(&[300], &[]));
+        let mode = r#"{"mode":{"topic":"r","now":"slow","reason":"slow"}}"#;
+        assert_eq!(read(mode), Incoming::Noted);
         let session = r#"{"id":0,"ok":{"session":"000000000000012c"}}"#;
         assert_eq!(read(session), Incoming::Session { id: 0, number: 300 });
     }

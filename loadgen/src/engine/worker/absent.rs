@@ -154,6 +154,7 @@ impl Worker {
 
     /// Nobody comes back any more. What is gone for those of whom nothing came since is missed.
     pub(super) fn end_absences(&mut self) {
+        self.ledger.groups.handle_end(sys::now_ns());
         self.ledger.storm.absent = self.cut.count();
         for (account, gone_to) in self.ledger.storm.take_all_gone() {
             self.ledger.handle_rejoin(account, gone_to);
