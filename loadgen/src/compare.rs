@@ -29,7 +29,7 @@ pub struct Compare {
 }
 
 /// What is compared: its name, where it stands in a result, and how it is shown.
-const LINES: [(&str, &str, Shown); 29] = [
+const LINES: [(&str, &str, Shown); 31] = [
     ("scenario", "/scenario", Shown::Text),
     ("target", "/target/url", Shown::Text),
     ("protocol", "/target/protocol", Shown::Text),
@@ -54,6 +54,8 @@ const LINES: [(&str, &str, Shown); 29] = [
     ("net p99, µs", "/net_us/p99", Shown::Number),
     ("own lag p50, µs", "/own_lag_us/p50", Shown::Number),
     ("own lag p99, µs", "/own_lag_us/p99", Shown::Number),
+    ("to the first p99, µs", "/to_first_us/p99", Shown::Number),
+    ("to the last p99, µs", "/to_last_us/p99", Shown::Number),
     ("sent late p99, µs", "/send_lag_us/p99", Shown::Number),
     ("generator cores", "/generator/cores", Shown::Number),
     ("target CPU, µs/delivery", "/target/process/cpu_us_per_delivery", Shown::Number),

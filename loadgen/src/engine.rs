@@ -22,6 +22,7 @@ mod shared;
 mod slow;
 mod sources;
 mod split;
+mod spread;
 mod storm;
 mod wire;
 mod worker;
@@ -45,12 +46,14 @@ pub use shared::{Phase, Progress};
 pub use slow::{SLOW_BYTES_MAX, Slow, SlowBook};
 pub use sources::Sources;
 pub use split::Split;
+pub use spread::Spread;
 pub use storm::{STORMS_MAX, Storm, StormBook};
 pub use wire::{Amount, WireBook};
 
 pub(crate) use ledger::histogram;
 
 use shared::Shared;
+use spread::Merge;
 use worker::Worker;
 
 use crate::payload::Body;
@@ -250,7 +253,7 @@ impl Engine {
     /// If the system gives no thread, poll or timer.
     pub fn start(plan: Plan) -> io::Result<Self> {
         let plan = Arc::new(plan);
-        let shared = Arc::new(Shared::new(plan.threads));
+        let shared = Arc::new(Shared::new(plan.threads, Merge::new(&plan)));
         let workers: Vec<_> = (0..plan.threads)
             .map(|index| Worker::new(index, Arc::clone(&plan), Arc::clone(&shared)))
             .collect::<io::Result<_>>()?;

@@ -38,7 +38,7 @@ pub(crate) use text::{rate, time};
 
 use crate::account::Totals;
 use crate::agents::AgentSeen;
-use crate::engine::{Hiccups, Ledger, Plan, StormBook, Tally, WireBook, histogram};
+use crate::engine::{Hiccups, Ledger, Plan, Spread, StormBook, Tally, WireBook, histogram};
 use crate::seconds::{self, Seconds};
 use crate::threshold::{Checked, Threshold};
 use crate::verdict::{Evidence, Lateness, Trust, Verdict};
@@ -121,6 +121,8 @@ pub struct Report {
     pub lag: Histogram<u64>,
     /// The processor time of the busiest thread while measuring, as a share of the time passed.
     pub busiest_share: f64,
+    /// When messages came to the first and to the last of their subscribers.
+    pub spread: Spread,
     /// What the network and the target, and what the load generator made of the latency.
     pub parts: Parts,
     /// Sleeps that ended late while measuring, of all threads.
@@ -184,6 +186,7 @@ impl Report {
             latency: histogram(),
             lag: histogram(),
             busiest_share: 0.0,
+            spread: Spread::new(),
             parts: Parts::new(plan.kernel_timestamps),
             hiccups: Hiccups::default(),
             seconds: BTreeMap::new(),
@@ -386,6 +389,7 @@ impl Report {
         self.storm.add(ledger.storm);
         self.groups.book.add(ledger.groups);
         self.parts.add(ledger.split);
+        self.spread.add(&ledger.spread);
         self.wire.add(ledger.wire);
         self.latency.add(ledger.latency).expect("all histograms have one shape");
         self.lag.add(ledger.lag).expect("all histograms have one shape");

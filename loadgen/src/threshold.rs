@@ -79,7 +79,7 @@ const RELATIONS: [(&str, Relation); 6] = [
 
 const TIMES: [(&str, f64); 5] = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9)];
 
-static METRICS: [Metric; 33] = [
+static METRICS: [Metric; 43] = [
     time("p50", |report| quantile(&report.latency, 0)),
     time("p90", |report| quantile(&report.latency, 1)),
     time("p99", |report| quantile(&report.latency, 2)),
@@ -95,6 +95,16 @@ static METRICS: [Metric; 33] = [
     time("own.p99", |report| quantile(&report.parts.own, 2)),
     time("own.p99.9", |report| quantile(&report.parts.own, 3)),
     time("own.max", |report| highest(&report.parts.own)),
+    time("first.p50", |report| quantile(&report.spread.first, 0)),
+    time("first.p90", |report| quantile(&report.spread.first, 1)),
+    time("first.p99", |report| quantile(&report.spread.first, 2)),
+    time("first.p99.9", |report| quantile(&report.spread.first, 3)),
+    time("first.max", |report| highest(&report.spread.first)),
+    time("last.p50", |report| quantile(&report.spread.last, 0)),
+    time("last.p90", |report| quantile(&report.spread.last, 1)),
+    time("last.p99", |report| quantile(&report.spread.last, 2)),
+    time("last.p99.9", |report| quantile(&report.spread.last, 3)),
+    time("last.max", |report| highest(&report.spread.last)),
     time("late.p50", |report| quantile(&report.lag, 0)),
     time("late.p90", |report| quantile(&report.lag, 1)),
     time("late.p99", |report| quantile(&report.lag, 2)),

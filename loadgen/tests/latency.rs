@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use broker::{Faults, TestBroker};
+use broker::{Fault, Faults, TestBroker};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -37,8 +37,14 @@ const SMALL: [&str; 13] = [
     "30",
 ];
 
-/// Runs with these flags; `in_between` is called with the process once everything is sent.
-fn fanout(broker: &TestBroker, flags: &[&str], in_between: impl FnOnce(Pid)) -> (Value, String) {
+/// Runs with these flags to this exit code; `in_between` is called with the process once
+/// everything is sent.
+fn fanout(
+    broker: &TestBroker,
+    flags: &[&str],
+    code: i32,
+    in_between: impl FnOnce(Pid),
+) -> (Value, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut child = Command::new(LOADGEN)
         .args(["fanout", "--url", &broker.url()])
@@ -57,9 +63,8 @@ fn fanout(broker: &TestBroker, flags: &[&str], in_between: impl FnOnce(Pid)) -> 
     let mut out = String::new();
     child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
     eprintln!("{out}");
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(code));
     let result: Value = serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap();
-    assert_eq!(result["deliveries"]["lost"], 0);
     (result, out)
 }
 
@@ -85,7 +90,7 @@ fn ms(result: &Value, pointer: &str) -> f64 {
 #[test]
 fn what_lies_in_the_socket_while_the_generator_is_stopped_is_its_own_lag_and_not_the_networks() {
     let broker = TestBroker::start(Faults { is_held: true, ..Faults::default() });
-    let (result, _) = fanout(&broker, &[], |pid| {
+    let (result, _) = fanout(&broker, &[], 0, |pid| {
         stop(pid);
         broker.release(20);
         thread::sleep(Duration::from_millis(500));
@@ -106,7 +111,7 @@ fn what_the_broker_holds_back_is_the_networks_part() {
     // The last message, so that no later one can hide it in a socket.
     let stall = Some((20, Duration::from_millis(400)));
     let broker = TestBroker::start(Faults { stall, ..Faults::default() });
-    let (result, out) = fanout(&broker, &[], |_| {});
+    let (result, out) = fanout(&broker, &[], 0, |_| {});
     assert_eq!(result["own_lag_us"]["count"], 400);
     assert!(ms(&result, "/net_us/max") >= 400.0);
     assert!(ms(&result, "/own_lag_us/max") <= ms(&result, "/latency_us/max"));
@@ -118,9 +123,38 @@ fn what_the_broker_holds_back_is_the_networks_part() {
 #[test]
 fn without_the_kernels_times_there_are_no_numbers_and_no_demand_on_them_is_met() {
     let broker = TestBroker::start(Faults::default());
-    let (result, out) = fanout(&broker, &["--kernel-timestamps", "false"], |_| {});
+    let (result, out) = fanout(&broker, &["--kernel-timestamps", "false"], 0, |_| {});
     assert!(out.contains("net  not available: switched off by --kernel-timestamps\n"), "{out}");
     assert!(!out.contains("own lag"), "{out}");
     assert!(result["net_us"].is_null() && result["own_lag_us"].is_null());
     assert_eq!(result["latency_us"]["count"], 400);
+}
+
+#[test]
+fn a_subscriber_that_the_broker_keeps_waiting_shows_between_the_first_and_the_last_delivery() {
+    let pause_before = Some((19, Duration::from_millis(30)));
+    let broker = TestBroker::start(Faults { pause_before, ..Faults::default() });
+    let demand = ["--threshold", "first.p50<1ns", "--threshold", "last.p50>=30ms"];
+    let (result, out) = fanout(&broker, &demand, 1, |_| {});
+    for name in ["to_first_us", "to_last_us"] {
+        assert_eq!(result[name]["count"], 20, "{name}");
+    }
+    assert_eq!(result["messages_not_followed"], 0);
+    assert!(ms(&result, "/to_last_us/p50") >= 30.0);
+    assert!(ms(&result, "/to_first_us/p50") < ms(&result, "/to_last_us/p50"));
+    assert_eq!(ms(&result, "/to_last_us/max"), ms(&result, "/latency_us/max"));
+    assert_eq!(result["thresholds"][1]["met"], true);
+    assert!(out.contains("\nto the first  p50 ") && out.contains("\n to the last  p50 "), "{out}");
+}
+
+#[test]
+fn a_message_that_somebody_never_got_is_not_followed_and_said_to_be_so() {
+    let by_message = [((3, 7), Fault::Drop)].into_iter().collect();
+    let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
+    let (result, out) = fanout(&broker, &["--drain", "0"], 5, |_| {});
+    assert_eq!(
+        (&result["to_last_us"]["count"], &result["messages_not_followed"]),
+        (&19.into(), &1.into())
+    );
+    assert!(out.contains("; 1 message not followed to the last delivery\n"), "{out}");
 }

@@ -13,7 +13,7 @@ use super::receive::Receipt;
 use super::slow::{SlowBook, last_seq};
 use super::storm::StormBook;
 use super::wire::WireBook;
-use super::{Plan, Split};
+use super::{Plan, Split, Spread};
 use crate::account::{Account, Arrival};
 use crate::counts;
 use crate::seconds::Seconds;
@@ -75,6 +75,8 @@ pub struct Ledger {
     pub seconds: Seconds,
     /// Whose part of the latency is whose.
     pub split: Split,
+    /// When messages came to the first and to the last of their subscribers.
+    pub spread: Spread,
     /// Sleeps that ended late while measuring.
     pub hiccups: Hiccups,
     /// What is kept apart of those who read slowly.
@@ -131,6 +133,7 @@ impl Ledger {
             cpu_share: 0.0,
             seconds: Seconds::new(0),
             split: Split::new(),
+            spread: Spread::new(),
             hiccups: Hiccups::default(),
             slow: SlowBook::new(0),
             storm: StormBook::new(0),
@@ -217,6 +220,7 @@ impl Ledger {
         self.split.record(stamp.intended_ns, now_ns, receipt, is_measured);
         if is_measured {
             self.latency.saturating_record(latency_ns);
+            self.spread.handle_delivery(stamp, now_ns);
         }
     }
 
@@ -302,6 +306,7 @@ impl Ledger {
         if measured {
             self.sent_measured += 1;
             self.lag.saturating_record(lag_ns);
+            self.spread.handle_send(topic);
         }
     }
 }

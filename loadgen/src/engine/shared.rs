@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Pulse;
+use super::spread::Merge;
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     start_ns: AtomicU64,
     gauges: Box<[Gauges]>,
     pulses: Box<[Mutex<Pulse>]>,
+    spread: Merge,
 }
 
 /// One worker's numbers, written by it alone once per turn.
@@ -118,12 +120,13 @@ impl Progress {
 }
 
 impl Shared {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, spread: Merge) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Connect as u8),
             start_ns: AtomicU64::new(0),
             gauges: (0..workers).map(|_| Gauges::default()).collect(),
             pulses: (0..workers).map(|_| Mutex::default()).collect(),
+            spread,
         }
     }
 
@@ -172,6 +175,11 @@ impl Shared {
             duplicated: sum(|gauges| &gauges.duplicated),
             out_of_order: sum(|gauges| &gauges.out_of_order),
         }
+    }
+
+    /// Where the workers put together what came to whom.
+    pub(super) fn spread(&self) -> &Merge {
+        &self.spread
     }
 
     /// A worker's pulse, for it to write; none while somebody reads it: a worker never waits.

@@ -21,7 +21,7 @@ use super::receive::{Polled, Receiver};
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
 use super::storm::StormBook;
-use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan};
+use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan, Spread};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
 use crate::tls::Connector;
@@ -116,6 +116,7 @@ impl Worker {
         let resuming = if plan.storm.is_some() { ledger.accounts.len() } else { 0 };
         ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
+        ledger.spread = Spread::follow(&plan, index);
         let connector = plan.target.wire.trust.as_ref().map(Connector::new).transpose();
         Ok(Self {
             index,
@@ -177,6 +178,7 @@ impl Worker {
                 let Some(index) = self.unread.pop_front() else { break };
                 self.read(index);
             }
+            self.ledger.spread.merge(self.shared.spread(), false);
             self.show();
             self.show_pulse();
             self.wait(&mut events)?;
@@ -300,6 +302,7 @@ impl Worker {
                 self.handle_change(index, change);
             }
         }
+        self.ledger.spread.merge(self.shared.spread(), true);
         self.ledger.split.clock_steps += u64::from(self.receiver.has_stepped_by_now());
         self.ledger
     }

@@ -81,6 +81,9 @@ pub fn to_json(report: &Report) -> Value {
         "net_us": part(report, &report.parts.net),
         "own_lag_us": part(report, &report.parts.own),
         "latency_parts": latency_parts(report),
+        "to_first_us": reached(report, &report.spread.first),
+        "to_last_us": reached(report, &report.spread.last),
+        "messages_not_followed": report.spread.not_followed(),
         "send_lag_us": times(&report.lag),
         "latency_curve_us": curve(&report.latency),
         "generator": {
@@ -145,6 +148,11 @@ fn slow(report: &Report) -> Value {
 /// One of the latency's parts; null where they are not known.
 fn part(report: &Report, histogram: &Histogram<u64>) -> Value {
     report.parts.absent().map_or_else(|| times(histogram), |_| Value::Null)
+}
+
+/// To the first or the last delivery; null where nothing has several subscribers.
+fn reached(report: &Report, histogram: &Histogram<u64>) -> Value {
+    if report.spread.due == 0 { Value::Null } else { times(histogram) }
 }
 
 fn latency_parts(report: &Report) -> Value {

@@ -9,7 +9,7 @@ use super::{
     INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, storm, wire,
 };
 use crate::agents::AgentSeen;
-use crate::engine::Tally;
+use crate::engine::{Spread, Tally};
 use crate::threshold::Checked;
 use crate::verdict::Verdict;
 
@@ -90,6 +90,7 @@ fn flow(out: &mut String, report: &Report) {
     );
     line(out, "latency", &times(&report.latency));
     parts(out, &report.parts);
+    spread(out, &report.spread);
     line(out, "sent late by", &times(&report.lag));
 }
 
@@ -106,6 +107,20 @@ fn parts(out: &mut String, parts: &Parts) {
     }
     line(out, "net", &net);
     line(out, "own lag", &times(&parts.own));
+}
+
+/// How far apart those who get the same message are, where there are several.
+fn spread(out: &mut String, spread: &Spread) {
+    if spread.due == 0 {
+        return;
+    }
+    let mut last = times(&spread.last);
+    if spread.not_followed() > 0 {
+        let messages = count(spread.not_followed(), "message", "messages");
+        let _ = write!(last, "; {messages} not followed to the last delivery");
+    }
+    line(out, "to the first", &times(&spread.first));
+    line(out, "to the last", &last);
 }
 
 fn held(report: &Report) -> String {

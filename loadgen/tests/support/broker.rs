@@ -51,6 +51,8 @@ pub(crate) struct Faults {
     pub(crate) is_held: bool,
     /// Who asks for the newest alone gets every so many-th message.
     pub(crate) newest_of: u64,
+    /// Before this subscriber gets a message, nothing happens for so long.
+    pub(crate) pause_before: Option<(usize, Duration)>,
     /// What becomes of a subscribe that asks for the past.
     pub(crate) recovery: Recovery,
     /// Who asks for the last message of a topic does not get it.
@@ -360,6 +362,10 @@ impl Shared {
         let lists = topics.subscribers.iter_mut().filter(|(filter, _)| matches(filter));
         for subscriber in lists.flat_map(|(_, list)| list) {
             let fault = self.faults.by_message.get(&(subscriber.ordinal, seq)).copied();
+            let pause = self.faults.pause_before.filter(|pause| pause.0 == subscriber.ordinal);
+            if let Some((_, pause)) = pause {
+                thread::sleep(pause);
+            }
             subscriber.deliver(topic, seq, payload, fault);
         }
         self.fanned_out.fetch_add(1, Ordering::SeqCst);
