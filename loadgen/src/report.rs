@@ -12,6 +12,7 @@ mod outcome;
 mod outputs;
 mod page;
 mod parts;
+mod quantile;
 mod rows;
 mod slow;
 mod storm;
@@ -31,6 +32,7 @@ pub use outcome::Outcome;
 pub use outputs::{Files, Outputs};
 pub use page::page;
 pub use parts::{Absent, Parts};
+pub use quantile::{QUANTILES, SAMPLES_BEYOND_MIN, quantile_ns};
 pub use rows::{Row, rows};
 pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
@@ -43,13 +45,6 @@ use crate::seconds::{self, Seconds};
 use crate::threshold::{Checked, Threshold};
 use crate::verdict::{Evidence, Lateness, Trust, Verdict};
 use crate::watch::Watched;
-
-/// A quantile is printed only if at least so many samples lie beyond it.
-pub const SAMPLES_BEYOND_MIN: u64 = 10;
-
-/// The quantiles of a report, with their names.
-pub const QUANTILES: [(&str, f64); 4] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// What the steering thread saw of a run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -396,15 +391,6 @@ impl Report {
     }
 }
 
-/// The value in nanoseconds below which a share `quantile` of the samples lies; none if too few
-/// lie beyond it for the number to mean anything.
-#[must_use]
-pub fn quantile_ns(histogram: &Histogram<u64>, quantile: f64) -> Option<u64> {
-    let beyond = histogram.len() as f64 * (1.0 - quantile);
-    // A thousandth of slack: 1 - 0.99 is not exactly 0.01.
-    (beyond + 0.001 >= SAMPLES_BEYOND_MIN as f64).then(|| histogram.value_at_quantile(quantile))
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -423,17 +409,6 @@ pub(crate) mod tests {
         report.sent = 10;
         report.achieved_rate = 10.0;
         report
-    }
-
-    #[test]
-    fn a_quantile_needs_ten_samples_beyond_it() {
-        let mut histogram = histogram();
-        histogram.record_n(1_000_000, 999).unwrap();
-        assert!(quantile_ns(&histogram, 0.9).is_some());
-        assert_eq!(quantile_ns(&histogram, 0.99), None);
-        histogram.record(1_000_000).unwrap();
-        assert!(quantile_ns(&histogram, 0.99).is_some());
-        assert_eq!(quantile_ns(&histogram, 0.999), None);
     }
 
     #[test]
