@@ -8,6 +8,8 @@
 
 #[path = "support/broker.rs"]
 mod broker;
+#[path = "support/tls.rs"]
+mod tls;
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
@@ -16,7 +18,9 @@ use std::time::Duration;
 
 use broker::{Fault, Faults, TestBroker};
 use rustix::process::{Pid, Signal, kill_process};
+use rustls::ALL_VERSIONS;
 use serde_json::Value;
+use tls::{Certificate, TlsFront};
 
 const LOADGEN: &str = env!("CARGO_BIN_EXE_loadgen");
 
@@ -39,15 +43,10 @@ const SMALL: [&str; 13] = [
 
 /// Runs with these flags to this exit code; `in_between` is called with the process once
 /// everything is sent.
-fn fanout(
-    broker: &TestBroker,
-    flags: &[&str],
-    code: i32,
-    in_between: impl FnOnce(Pid),
-) -> (Value, String) {
+fn fanout(url: &str, flags: &[&str], code: i32, in_between: impl FnOnce(Pid)) -> (Value, String) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let mut child = Command::new(LOADGEN)
-        .args(["fanout", "--url", &broker.url()])
+        .args(["fanout", "--url", url])
         .args(SMALL)
         .args(flags)
         .arg("--json")
@@ -90,7 +89,7 @@ fn ms(result: &Value, pointer: &str) -> f64 {
 #[test]
 fn what_lies_in_the_socket_while_the_generator_is_stopped_is_its_own_lag_and_not_the_networks() {
     let broker = TestBroker::start(Faults { is_held: true, ..Faults::default() });
-    let (result, _) = fanout(&broker, &[], 0, |pid| {
+    let (result, _) = fanout(&broker.url(), &[], 0, |pid| {
         stop(pid);
         broker.release(20);
         thread::sleep(Duration::from_millis(500));
@@ -107,11 +106,29 @@ fn what_lies_in_the_socket_while_the_generator_is_stopped_is_its_own_lag_and_not
 }
 
 #[test]
+fn through_tls_what_lies_in_the_socket_is_the_generators_lag_too() {
+    let broker = TestBroker::start(Faults { is_held: true, ..Faults::default() });
+    let certificate = Certificate::new(&["localhost"]);
+    let front = TlsFront::start(broker.address(), &certificate, ALL_VERSIONS);
+    let ca = certificate.file.path().display().to_string();
+    let (result, _) = fanout(&front.url("localhost"), &["--ca", &ca], 0, |pid| {
+        stop(pid);
+        broker.release(20);
+        // Half of it for the way through the front.
+        thread::sleep(Duration::from_secs(1));
+        kill_process(pid, Signal::CONT).unwrap();
+    });
+    assert_eq!(result["own_lag_us"]["count"], 400);
+    assert!(ms(&result, "/own_lag_us/p50") >= 500.0);
+    assert!(ms(&result, "/net_us/max") <= ms(&result, "/latency_us/max") - 499.0);
+}
+
+#[test]
 fn what_the_broker_holds_back_is_the_networks_part() {
     // The last message, so that no later one can hide it in a socket.
     let stall = Some((20, Duration::from_millis(400)));
     let broker = TestBroker::start(Faults { stall, ..Faults::default() });
-    let (result, out) = fanout(&broker, &[], 0, |_| {});
+    let (result, out) = fanout(&broker.url(), &[], 0, |_| {});
     assert_eq!(result["own_lag_us"]["count"], 400);
     assert!(ms(&result, "/net_us/max") >= 400.0);
     assert!(ms(&result, "/own_lag_us/max") <= ms(&result, "/latency_us/max"));
@@ -123,7 +140,7 @@ fn what_the_broker_holds_back_is_the_networks_part() {
 #[test]
 fn without_the_kernels_times_there_are_no_numbers_and_no_demand_on_them_is_met() {
     let broker = TestBroker::start(Faults::default());
-    let (result, out) = fanout(&broker, &["--kernel-timestamps", "false"], 0, |_| {});
+    let (result, out) = fanout(&broker.url(), &["--kernel-timestamps", "false"], 0, |_| {});
     assert!(out.contains("net  not available: switched off by --kernel-timestamps\n"), "{out}");
     assert!(!out.contains("own lag"), "{out}");
     assert!(result["net_us"].is_null() && result["own_lag_us"].is_null());
@@ -135,7 +152,7 @@ fn a_subscriber_that_the_broker_keeps_waiting_shows_between_the_first_and_the_la
     let pause_before = Some((19, Duration::from_millis(30)));
     let broker = TestBroker::start(Faults { pause_before, ..Faults::default() });
     let demand = ["--threshold", "first.p50<1ns", "--threshold", "last.p50>=30ms"];
-    let (result, out) = fanout(&broker, &demand, 1, |_| {});
+    let (result, out) = fanout(&broker.url(), &demand, 1, |_| {});
     for name in ["to_first_us", "to_last_us"] {
         assert_eq!(result[name]["count"], 20, "{name}");
     }
@@ -151,7 +168,7 @@ fn a_subscriber_that_the_broker_keeps_waiting_shows_between_the_first_and_the_la
 fn a_message_that_somebody_never_got_is_not_followed_and_said_to_be_so() {
     let by_message = [((3, 7), Fault::Drop)].into_iter().collect();
     let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
-    let (result, out) = fanout(&broker, &["--drain", "0"], 5, |_| {});
+    let (result, out) = fanout(&broker.url(), &["--drain", "0"], 5, |_| {});
     assert_eq!(
         (&result["to_last_us"]["count"], &result["messages_not_followed"]),
         (&19.into(), &1.into())

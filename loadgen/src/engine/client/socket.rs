@@ -139,7 +139,9 @@ impl TlsSocket {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     match self.receive(receiver) {
-                        Ok(()) => kernel_ns = receiver.receipt().kernel_ns,
+                        Ok(true) => kernel_ns = receiver.receipt().kernel_ns,
+                        // No more than a part of a record, or one that is TLS's own.
+                        Ok(false) => {}
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock && filled > 0 => {
                             break;
                         }
@@ -154,8 +156,9 @@ impl TlsSocket {
         Ok(filled)
     }
 
-    /// Takes records from the socket and answers what they ask.
-    fn receive(&mut self, receiver: &mut Receiver) -> io::Result<()> {
+    /// Takes records from the socket and answers what they ask; returns whether there is something
+    /// to read now.
+    fn receive(&mut self, receiver: &mut Receiver) -> io::Result<bool> {
         loop {
             match self.session.read_tls(&mut Timed(&mut self.stream, receiver)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -165,8 +168,8 @@ impl TlsSocket {
         let processed = self.session.process_new_packets();
         // An alert tells the peer what was wrong.
         let flushed = self.flush();
-        processed.map_err(|error| io::Error::other(explain(&error)))?;
-        flushed
+        let state = processed.map_err(|error| io::Error::other(explain(&error)))?;
+        flushed.map(|()| state.plaintext_bytes_to_read() > 0)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
