@@ -9,7 +9,6 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// By topic: when each message was published, with its number.
-    #[expect(clippy::type_complexity, reason = "a table of a test")]
     published: HashMap<String, Vec<(u64, u64)>>,
     /// By topic, epoch and seq: the number of the message.
     numbers: HashMap<(String, u64), u64>,
@@ -84,7 +83,7 @@ impl Client {
         let member = if op == "stats" { String::new() } else { format!(r#","topic":"{topic}""#) };
         let text = format!(r#"{{"id":{id},"op":"{op}"{member}{options}}}"#);
         self.asked.insert(id, (op, options));
-        self.note(format!("> {text}"));
+        self.note(&format!("> {text}"));
         text
     }
 
@@ -98,7 +97,7 @@ impl Client {
         *self = Self { positions, topic: self.topic.take(), ..Self::default() };
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, line: &str) {
         self.said.push_back(line.chars().filter(|c| *c != 'x').collect());
         if self.said.len() > 40 {
             self.said.pop_front();
@@ -111,7 +110,7 @@ impl Client {
     }
 
     pub(crate) fn receive(&mut self, text: &str, log: &mut Log) {
-        self.note(text.to_owned());
+        self.note(text);
         let value: Value = serde_json::from_str(text).expect("JSON");
         if value["id"].is_u64() {
             self.receive_answer(&value, log);
