@@ -36,13 +36,15 @@ pub struct Flushed {
 }
 
 impl Audience {
-    /// So many subscribers, each to every one of `filters`.
+    /// So many subscribers, each to every one of `filters`. Nothing is kept of the messages.
     #[must_use]
     pub fn new(subscribers: u32, filters: &[&str]) -> Self {
         let config = Arc::new(Config {
             commands_per_second_max: 0,
             mailbox_bytes_max: MAILBOX_BYTES_MAX,
             topics_max: TOPICS_MAX,
+            history_messages: 0,
+            last_ms: 0,
             ..Config::default()
         });
         let shared = Arc::new(Shared::new(1, &config, 0));

@@ -44,6 +44,7 @@ pub mod message;
 pub mod newest;
 pub mod object;
 pub mod outbox;
+mod past;
 pub mod presence;
 pub mod protocol;
 pub mod session;

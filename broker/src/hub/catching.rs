@@ -6,24 +6,21 @@
 //! Under a filter each topic is caught up with by itself: what its lock shows is sent, and of the
 //! live messages those that lie behind that.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use broker_proto::command::{GapReason, Position, Since, SubscribeOptions};
 use broker_proto::topic::Filter;
 
 use super::Hub;
-use super::history::{History, Kept};
 use super::lists::Watched;
 use super::message::Message;
+use super::past::{is_kept, last_of, time_of};
 use super::special::{Catching, Floor, Scan, Stage, Start};
 use super::topic::Topic;
 use super::wanted::Wanted;
 
-/// Messages of one page.
-const PAGE_MESSAGES: usize = 64;
 /// Bytes of one page.
-const PAGE_BYTES: usize = 64 * 1024;
+pub(super) const PAGE_BYTES: usize = 64 * 1024;
 /// Places of the directory that are looked at for one page.
 const SCAN_PLACES: usize = 2_048;
 /// For so long after catching up a message that was had may still come from the mailbox, beside
@@ -46,17 +43,6 @@ enum Step {
     More,
     /// There is more, in another turn.
     Wait,
-}
-
-/// What is to be sent of a topic now.
-struct Page {
-    /// What can't be sent any more: from, to.
-    gap: Option<(u64, u64)>,
-    messages: Vec<Arc<Message>>,
-    /// Where to go on; None: up to `newest` all is sent.
-    next: Option<Start>,
-    /// The seq of the topic's newest message, if this page has to do with it.
-    newest: Option<u64>,
 }
 
 impl Hub {
@@ -367,76 +353,6 @@ impl Hub {
         }
     }
 
-    /// What to send of a topic. On a topic's own subscription up to what is `delivered` here.
-    fn page(&self, topic: &Topic, start: Start, delivered: Option<u64>, wanted: &Wanted) -> Page {
-        let state = topic.look();
-        let (rule, now_ms) = (topic.rule(), self.now_ms);
-        let last = delivered.unwrap_or(state.seq);
-        let is_due = |kept: &&Kept| kept.message.seq() <= last;
-        let history = state.history.as_deref();
-        let from = match start {
-            Start::Last(from_ms) => {
-                let kept = history.into_iter().flat_map(History::all);
-                return newest(kept.filter(is_due).filter(|kept| kept.at_ms >= from_ms), wanted);
-            }
-            Start::LastFrom(seq) => {
-                let kept = history.into_iter().flat_map(History::all);
-                let kept = kept.filter(is_due).filter(|kept| kept.message.seq() >= seq);
-                return newest(kept, wanted);
-            }
-            Start::Seq(seq) => seq,
-            Start::Time(from_ms) => {
-                let mut past = history.into_iter().flat_map(|h| h.past(now_ms, rule));
-                let first = past.find(|kept| kept.at_ms >= from_ms);
-                // What is gone may have been published before; of this topic the client has
-                // nothing, so none of it comes.
-                let is_torn = history.is_some_and(|h| h.has_dropped_since(from_ms));
-                match first {
-                    _ if is_torn => 1,
-                    Some(first) => first.message.seq(),
-                    None => return Page::nothing(),
-                }
-            }
-        };
-        let past = history.into_iter().flat_map(|history| history.from_seq(from));
-        let mut past = past.take_while(is_due).peekable();
-        let first = past.peek().map_or(last + 1, |kept| kept.message.seq());
-        let gap = (from < first).then(|| (from, first - 1));
-        let (mut messages, mut bytes) = (Vec::new(), 0);
-        for kept in past {
-            if messages.len() >= PAGE_MESSAGES || bytes >= PAGE_BYTES {
-                let next = Some(Start::Seq(kept.message.seq()));
-                return Page { gap, messages, next, newest: None };
-            }
-            bytes += kept.message.held_bytes();
-            messages.push(kept.message.clone());
-        }
-        Page { gap, messages, next: None, newest: Some(last) }
-    }
-
-    /// Where a topic is to be gone on with after a position, and whether all of that is there.
-    fn after(
-        &self,
-        topic: &Topic,
-        position: Position,
-        delivered: Option<u64>,
-        is_latest: bool,
-    ) -> (Start, bool) {
-        let state = topic.look();
-        let last = delivered.unwrap_or(state.seq);
-        let history = state.history.as_deref();
-        let mut past = history.into_iter().flat_map(|h| h.past(self.now_ms, topic.rule()));
-        let oldest = past.next().map_or(state.seq + 1, |kept| kept.message.seq());
-        if position.epoch != topic.epoch() || position.seq > last {
-            // The client knows another numbering: what is here is all new to it.
-            let start = if is_latest { Start::Last(0) } else { Start::Seq(oldest) };
-            return (start, false);
-        }
-        let next = position.seq + 1;
-        let start = if is_latest { Start::LastFrom(next) } else { Start::Seq(next) };
-        (start, next >= oldest || next > last)
-    }
-
     /// Puts the topics of the positions among those to be caught up with. Returns since when
     /// topics that are not among them have messages the client can't know; None if something
     /// after a position is lost.
@@ -480,50 +396,4 @@ impl Hub {
             None => super::cohort::Cohort::new(wanted.clone(), list).snapshot(message),
         }
     }
-}
-
-/// Whether a message is in its topic's history.
-fn is_kept(message: &Message) -> bool {
-    let state = message.topic().look();
-    let mut kept = state.history.iter().flat_map(|history| history.from_seq(message.seq()));
-    kept.next().is_some_and(|kept| kept.message.seq() == message.seq())
-}
-
-/// To begin with the last value of a topic, and go on with everything: its seq, if it is kept.
-fn last_of(topic: &Topic, delivered: Option<u64>) -> Option<Start> {
-    let state = topic.look();
-    let last = delivered.unwrap_or(state.seq);
-    let mut kept = state.history.as_deref()?.all().rev();
-    let kept = kept.find(|kept| kept.message.seq() <= last)?;
-    Some(Start::Seq(kept.message.seq()))
-}
-
-impl Page {
-    fn nothing() -> Self {
-        Self { gap: None, messages: Vec::new(), next: None, newest: None }
-    }
-}
-
-/// The newest message, or of each key the newest, oldest first.
-fn newest<'k>(kept: impl DoubleEndedIterator<Item = &'k Kept>, wanted: &Wanted) -> Page {
-    let mut messages = VecDeque::new();
-    let mut seen = std::collections::HashSet::new();
-    let cohort = super::cohort::Cohort::new(Arc::new(wanted.clone()), 0);
-    for kept in kept.rev() {
-        if wanted.key.is_none() || seen.insert(cohort.key_of(&kept.message)) {
-            messages.push_front(kept.message.clone());
-        }
-        if wanted.key.is_none() {
-            break;
-        }
-    }
-    let newest = messages.back().map(|message| message.seq());
-    Page { gap: None, messages: messages.into(), next: None, newest }
-}
-
-/// When the message at a position was published, if it is kept.
-fn time_of(topic: &Topic, position: Position) -> Option<u64> {
-    let state = topic.look();
-    let mut kept = state.history.as_deref()?.all();
-    kept.find(|kept| kept.message.seq() == position.seq).map(|kept| kept.at_ms)
 }

@@ -106,3 +106,20 @@ fn only_what_is_subscribed_to_can_be_paused() {
         assert!(answer.starts_with(r#"{"id":1,"error":{"code":""#), "{answer}");
     }
 }
+
+#[test]
+fn a_topic_that_was_silent_in_a_pause_has_no_second_newest() {
+    let broker = Broker::start(&["--workers", "1"]);
+    let (mut viewer, _) = Viewer::subscribe(&broker, r#"{"id":1,"op":"subscribe","topic":"p/+"}"#);
+    let mut publisher = feed::connect(broker.address());
+    for topic in ["p/a", "p/silent"] {
+        publish(&mut publisher, topic, "1");
+        assert_eq!(viewer.next(), format!(r#"{{"topic":"{topic}","seq":1,"data":1}}"#));
+    }
+    viewer.answer(r#"{"id":2,"op":"pause","topic":"p/+"}"#);
+    publish(&mut publisher, "p/a", "2");
+    viewer.answer(r#"{"id":3,"op":"resume","topic":"p/+"}"#);
+    assert_eq!(viewer.next(), r#"{"topic":"p/a","seq":2,"data":2}"#);
+    publish(&mut publisher, "p/silent", "2");
+    assert_eq!(viewer.next(), r#"{"topic":"p/silent","seq":2,"data":2}"#);
+}

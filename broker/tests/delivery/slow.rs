@@ -262,3 +262,28 @@ fn a_slow_reader_can_pause() {
     let stats = viewer.stats();
     assert_eq!((stats.sent, stats.skipped, stats.pending), (seen.len() as u64, 10, 0), "{stats:?}");
 }
+
+/// What waited for it is accounted for as dropped, and nothing of it comes after the answer.
+#[test]
+fn a_slow_reader_that_unsubscribes_gets_no_more_after_the_answer() {
+    let _alone = feed::alone();
+    for topic in ["newest/t", "fresh/t"] {
+        let broker = broker();
+        let mut viewer = slow_viewer(&broker, topic);
+        let mut publisher = feed::connect(broker.address());
+        let published = overwhelm(&broker, &mut publisher, topic);
+        let answer = viewer.answer(&format!(r#"{{"id":2,"op":"unsubscribe","topic":"{topic}"}}"#));
+        assert_eq!(answer, format!(r#"{{"id":2,"ok":{{"topic":"{topic}"}}}}"#));
+        let mut account = Account::after(topic, 0);
+        for text in viewer.early() {
+            account.enter(&text);
+        }
+        let stats = viewer.stats();
+        assert_eq!(viewer.early(), Vec::<String>::new());
+        assert_eq!(stats.matched, published);
+        assert_eq!((stats.sent, stats.pending), (account.delivered, 0), "{stats:?}");
+        publish(&mut publisher, topic, "1");
+        let answer = viewer.answer(r#"{"id":3,"op":"ping"}"#);
+        assert_eq!((answer.as_str(), viewer.early().len()), (r#"{"id":3,"ok":{}}"#, 0));
+    }
+}
