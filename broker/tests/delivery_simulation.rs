@@ -69,7 +69,7 @@ fn what_a_client_gets_is_contiguous_or_announced_and_never_twice() {
             ("skipped", log.skipped),
         ];
         println!("seed {seed}: {happened:?}, {} hopeless", log.hopeless);
-        assert!(happened.iter().all(|(_, count)| *count > 5), "seed {seed}: {happened:?}");
+        assert!(happened.iter().all(|(_, count)| *count > 2), "seed {seed}: {happened:?}");
     }
 }
 
@@ -278,6 +278,8 @@ impl World {
     }
 
     fn step_down(&mut self, worker: usize) {
+        // In the event loop a turn begins when all that was said in the last one is out.
+        self.flush(worker);
         for (at, slot) in std::mem::take(&mut self.stepping) {
             if at != worker {
                 self.stepping.push((at, slot));

@@ -96,16 +96,19 @@ impl Hub {
         list: u32,
         skipped: u64,
         matched: u64,
+        is_jumpy: bool,
     ) -> Box<Catching> {
         let mut catching = Catching::default();
         let list = self.lists.peek(list);
         if let Some((topic, seq)) = list.topic() {
-            let start = last_of(topic, Some(seq)).unwrap_or(Start::LastFrom(seq + 1 - skipped));
+            let newest = last_of(topic, Some(seq)).filter(|_| !is_jumpy);
+            let start = newest.unwrap_or(Start::LastFrom(seq + 1 - skipped));
             catching.pending.push_back((topic.clone(), start));
         } else if let Some(held) = &list.special {
             let touched = held.touched.values().filter(|(_, at)| *at > matched);
             for (topic, _) in touched {
-                let Some(start) = last_of(topic, None) else { continue };
+                let newest = if is_jumpy { Some(Start::Last(0)) } else { last_of(topic, None) };
+                let Some(start) = newest else { continue };
                 catching.floors.insert(topic.id(), Floor::Pending);
                 catching.pending.push_back((topic.clone(), start));
             }
@@ -161,14 +164,11 @@ impl Hub {
         let Some(catching) = &mut special.catching else { return false };
         let topic = message.topic();
         if self.lists.peek(list).topic().is_some() {
-            if !is_kept(message) {
-                self.catch_unkept(key, message);
-            }
-            return false; // it is found in the topic's history
+            // Otherwise it is found in the topic's history.
+            return !is_kept(message) && self.catch_unkept(key, message, true);
         }
         if !is_kept(message) {
-            self.catch_unkept(key, message);
-            return true;
+            return self.catch_unkept(key, message, false);
         }
         match (catching.floors.get(&topic.id()), catching.scan) {
             (Some(Floor::Pending), _) => return false,
@@ -199,22 +199,43 @@ impl Hub {
     }
 
     /// A live message that is not in its topic's history: what of the topic was still to come
-    /// before it can't come any more.
-    fn catch_unkept(&mut self, key: u32, message: &Arc<Message>) {
+    /// before it can't come any more. Whether it was sent.
+    fn catch_unkept(&mut self, key: u32, message: &Arc<Message>, is_exact: bool) -> bool {
         let special = &self.specials[key as usize];
         let (slot, list, wanted) = (special.slot, special.list, special.wanted.clone());
         let topic = message.topic();
-        let Some(catching) = self.catching_of(key) else { return };
+        let Some(catching) = self.catching_of(key) else { return false };
+        let seq = message.seq();
         let at = catching.pending.iter().position(|(held, _)| held.id() == topic.id());
-        let start = at.and_then(|at| catching.pending.remove(at)).map(|(_, start)| start);
-        catching.floors.insert(topic.id(), Floor::Sent(message.seq()));
+        let start = at.map(|at| catching.pending[at].1);
+        let is_sent =
+            matches!(catching.floors.get(&topic.id()), Some(Floor::Sent(to)) if seq <= *to);
+        if is_sent || matches!(start, Some(Start::Seq(from)) if seq < from) {
+            return false;
+        }
+        if let Some(at) = at {
+            catching.pending.remove(at);
+        }
+        match is_exact {
+            true => catching.pending.push_front((topic.clone(), Start::Seq(seq + 1))),
+            false => drop(catching.floors.insert(topic.id(), Floor::Sent(seq))),
+        }
+        let slow = self.session(slot).and_then(|session| session.slow.as_deref());
+        // A message that waits for a slow session has the notice of all that is passed over.
+        let is_told = slow.is_some_and(|slow| slow.newest.contains(topic.id()));
+        let is_behind = slow.is_some_and(|slow| !slow.is_empty());
         if let Some(Start::Seq(from)) = start
-            && from < message.seq()
+            && from < seq
+            && !is_told
         {
-            self.tell_gap(slot, topic, from, message.seq() - 1, GapReason::Expired);
+            self.tell_gap(slot, topic, from, seq - 1, GapReason::Expired);
         }
         let message = self.as_wanted(list, &wanted, message);
-        self.append_past(slot, &message);
+        match is_behind {
+            true => self.hold_back(slot, list, &message, topic.id(), false),
+            false => self.append_past(slot, &message),
+        }
+        true
     }
 
     fn catching_of(&mut self, key: u32) -> Option<&mut Catching> {

@@ -75,6 +75,11 @@ impl Newest {
         Some(entry)
     }
 
+    /// Whether a message of this mark waits.
+    pub fn contains(&self, mark: u64) -> bool {
+        self.index.contains_key(&mark)
+    }
+
     /// Drops the entries that are not to `stay`; returns how many that were.
     pub fn retain(&mut self, stay: impl Fn(&Message) -> bool) -> u64 {
         let before = self.entries.len();

@@ -95,7 +95,7 @@ impl Hub {
         let skipped = self.lists.list(list).matched - matched;
         let wanted = self.wanted_of(slot, list);
         // Before the topics that were touched meanwhile are forgotten.
-        let start = self.start_of_resume(list, skipped, matched);
+        let start = self.start_of_resume(list, skipped, matched, wanted.is_jumpy());
         self.unseat(slot, list);
         if skipped == 0 {
             self.seat(slot, list, &wanted);

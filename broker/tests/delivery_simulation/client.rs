@@ -94,7 +94,9 @@ impl Client {
             }
         }
         let positions = std::mem::take(&mut self.positions);
-        *self = Self { positions, topic: self.topic.take(), ..Self::default() };
+        // Who was subscribed comes back to the same, the others choose anew.
+        let topic = self.topic.take().filter(|_| self.subscribed);
+        *self = Self { positions, topic, ..Self::default() };
     }
 
     fn note(&mut self, line: &str) {
@@ -137,9 +139,6 @@ impl Client {
             "unsubscribe" => {
                 (self.subscribed, self.paused) = (false, false);
                 self.views.clear();
-                if self.asked.is_empty() {
-                    self.topic = None;
-                }
             }
             "pause" => self.paused = true,
             "resume" => {
@@ -197,7 +196,8 @@ impl Client {
         // The last value may be too old by the time at which a slow client could have it.
         let is_next = view.next.is_none_or(|next| next == from) || view.last == Some(from);
         assert!(is_next, "{view:?}: {gap}");
-        assert!(view.seen.is_none_or(|(seq, _)| from > seq || from == 1), "{view:?}: {gap}");
+        let is_new = view.seen.is_none_or(|(seq, _)| from > seq || from == 1);
+        assert!(is_new || view.last == Some(from), "{view:?}: {gap}");
         view.next = Some(to + 1);
         view.last = None;
     }
@@ -236,12 +236,12 @@ impl Client {
         *known = (*known).max(number);
     }
 
-    /// Once all is quiet, a subscriber that got anything of a topic has its newest message.
+    /// Once all is quiet, a subscription that got anything of a topic has its newest message.
     pub(crate) fn check_newest(&self, log: &Log) {
         if !self.is_subscribed() || self.paused {
             return;
         }
-        for (topic, view) in &self.views {
+        for (topic, view) in self.views.iter().filter(|(_, view)| view.next.is_some()) {
             let newest = log.published.get(topic).and_then(|all| all.last()).map(|last| last.1);
             if let (Some((_, number)), Some(newest)) = (view.seen, newest) {
                 assert_eq!(number, newest, "{topic}: {view:?}");
