@@ -74,7 +74,7 @@ impl Seconds {
     }
 
     /// Everything from the origin on, or while nothing has come since, what was before it; replaces
-    /// what `to` holds, which must be a [`small_histogram`].
+    /// what `to` holds, which must be a histogram for one second.
     pub fn copy_to(&self, to: &mut Histogram<u64>) {
         to.set_to(&self.whole).expect("both have one shape");
         to.add(&self.current).expect("both have one shape");

@@ -1,5 +1,5 @@
 //! What a `wss://` target has to prove, and sessions with it. Reads certificates, opens no socket.
-//! The plan carries [`Trust`] as plain data; each worker makes a [`Connector`] of it, and the
+//! The plan carries [`Trust`] as plain data; each worker makes a `Connector` of it, and the
 //! client's socket speaks through its sessions.
 
 mod insecure;

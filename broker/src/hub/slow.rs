@@ -1,5 +1,5 @@
 //! What is known of a session while it does not keep up: on which rung of the ladder it stands,
-//! and what it is still to get. Plain state; the ladder (see [`super::ladder`]) moves it.
+//! and what it is still to get. Plain state; the ladder moves it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

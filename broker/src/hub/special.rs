@@ -1,6 +1,6 @@
 //! Subscriptions that do not simply get everything: those that are paused, those that are getting
-//! what was before, and those served in a cohort. Plain state; [`super::subscribing`] and
-//! [`super::catching`] move it.
+//! what was before, and those served in a cohort. Plain state; `subscribing` and
+//! `catching` move it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

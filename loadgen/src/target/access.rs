@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Access {
     /// Replaces the protocol's own subprotocol; empty to ask for none.
     pub subprotocol: Option<String>,
-    /// Further headers of the handshake, names and values as [`header`] lets them pass.
+    /// Further headers of the handshake, names and values as `header` lets them pass.
     pub headers: Vec<(String, Secret)>,
     /// The name to log in with, where the protocol has one.
     pub user: Option<String>,
