@@ -192,7 +192,7 @@ impl Cohort {
             None
         };
         let Some(place) = place else {
-            return Some(self.emit(message.clone(), reading, now_ms, None));
+            return Some(self.emit(message, now_ms, None));
         };
         let value = &mut self.values[place as usize];
         let number =
@@ -203,7 +203,7 @@ impl Cohort {
         };
         if !is_quiet && now_ms >= value.free_ms {
             self.drop_waiting(place);
-            return Some(self.emit(message.clone(), reading, now_ms, Some((place, number))));
+            return Some(self.emit(message, now_ms, Some((place, number))));
         }
         self.drop_waiting(place);
         let value = &mut self.values[place as usize];
@@ -222,7 +222,7 @@ impl Cohort {
             wanted.key.as_deref().and_then(|pointer| reading.object(message)?.pointed(pointer));
         let key = KeyRef { topic: message.topic().id(), key: key.unwrap_or("") };
         let sent = self.index.get(&key).and_then(|&place| self.values[place as usize].sent.clone());
-        sent.unwrap_or_else(|| self.project(message, &mut reading))
+        sent.unwrap_or_else(|| self.project(message))
     }
 
     /// The value of the member that tells a topic's values apart.
@@ -267,23 +267,19 @@ impl Cohort {
             let mut reading = Reading::default();
             let band = self.wanted.deadband.clone();
             let number = band.and_then(|band| reading.object(&message)?.number(&band.field));
-            return Some(self.emit(message.clone(), &mut reading, now_ms, Some((place, number))));
+            return Some(self.emit(&message, now_ms, Some((place, number))));
         }
         None
     }
 
-    fn emit<'a>(
+    fn emit(
         &mut self,
-        message: Arc<Message>,
-        reading: &mut Reading<'a>,
+        message: &Arc<Message>,
         now_ms: u64,
         value: Option<(u32, Option<f64>)>,
     ) -> Emission {
         self.counts.emitted += 1;
-        let message = match self.wanted.fields.is_empty() {
-            true => message,
-            false => self.project_read(&message, reading),
-        };
+        let message = self.project(message);
         let (mark, is_of_key) = match value {
             Some((place, _)) if self.wanted.key.is_some() => (KEY_MARK | u64::from(place), true),
             _ => (message.topic().id(), false),
@@ -303,16 +299,12 @@ impl Cohort {
         Emission { message, mark, is_of_key }
     }
 
-    fn project(&self, message: &Arc<Message>, reading: &mut Reading<'_>) -> Arc<Message> {
+    /// A message cut down to the fields that are wanted. A payload that is no object has none to
+    /// leave out, and stays as it is.
+    fn project(&self, message: &Arc<Message>) -> Arc<Message> {
         if self.wanted.fields.is_empty() {
-            message.clone()
-        } else {
-            self.project_read(message, reading)
+            return message.clone();
         }
-    }
-
-    /// A payload that is no object has no fields to leave out, and stays as it is.
-    fn project_read(&self, message: &Arc<Message>, _reading: &mut Reading<'_>) -> Arc<Message> {
         let Payload::Json(payload) = message.payload() else { return message.clone() };
         let Some(object) = Object::read(payload) else { return message.clone() };
         let mut cut = Vec::with_capacity(payload.len());
