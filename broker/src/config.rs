@@ -3,7 +3,7 @@
 //!
 //! A field `head_bytes_max` is the flag `--head-bytes-max`, the variable `ALTAVOZ_HEAD_BYTES_MAX`
 //! and the key `head_bytes_max`. Holds plain values only; `config::load` reads them when the
-//! process starts and nobody changes them afterwards.
+//! process starts, and again when it is asked to.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,12 +11,15 @@ use std::path::PathBuf;
 use broker_proto::handshake::{AllowedOrigins, OriginError};
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Parser, ValueEnum, value_parser};
+use serde::Serialize;
 
+mod changed;
 mod check;
 mod file;
 pub mod load;
 pub mod rules;
 
+pub use self::changed::changed;
 use self::rules::{Overload, Presence, RuleEntry};
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
@@ -62,7 +65,7 @@ altavoz.toml:
 /// assert_eq!(config.listen.port(), 8080);
 /// assert_eq!(config.message_bytes_max, 65_536);
 /// ```
-#[derive(Clone, Debug, Parser)]
+#[derive(Clone, Debug, Parser, Serialize)]
 #[command(
     name = "broker",
     version,
@@ -276,10 +279,12 @@ pub struct Config {
 
     /// File of settings to read, in TOML (not itself a key of that file)
     #[arg(long, help_heading = "Operations", value_name = "FILE")]
+    #[serde(skip)]
     pub config: Option<PathBuf>,
 
     /// Show every setting and where it came from, then exit (not a key of the file)
     #[arg(long, help_heading = "Operations")]
+    #[serde(skip)]
     pub check: bool,
 }
 
@@ -290,7 +295,8 @@ impl Default for Config {
 }
 
 /// How the log is written to standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum LogFormat {
     /// One line for a person to read.
     Text,

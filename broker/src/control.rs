@@ -65,6 +65,8 @@ pub enum Signal {
     Terminate,
     /// SIGINT: someone pressed Ctrl-C.
     Interrupt,
+    /// SIGHUP: the settings are to be read again.
+    Reload,
 }
 
 /// The control plane while it runs. Dropped without [`stop`](Self::stop), it stops by itself, with
@@ -75,8 +77,8 @@ pub struct Control {
     stop: watch::Sender<Option<Duration>>,
 }
 
-/// The signals that the process gets. SIGTERM and SIGINT no longer end it by themselves once the
-/// control plane runs.
+/// The signals that the process gets. SIGTERM, SIGINT and SIGHUP no longer end it by themselves
+/// once the control plane runs.
 #[derive(Debug)]
 pub struct Signals(mpsc::Receiver<Signal>);
 
@@ -136,6 +138,7 @@ fn start_with(
         runtime.spawn(pass_signals(
             signal(SignalKind::terminate())?,
             signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
             signal_sender,
         ));
     }
@@ -152,12 +155,14 @@ fn start_with(
 async fn pass_signals(
     mut terminate: tokio::signal::unix::Signal,
     mut interrupt: tokio::signal::unix::Signal,
+    mut hangup: tokio::signal::unix::Signal,
     signals: mpsc::Sender<Signal>,
 ) {
     loop {
         let signal = tokio::select! {
             _ = terminate.recv() => Signal::Terminate,
             _ = interrupt.recv() => Signal::Interrupt,
+            _ = hangup.recv() => Signal::Reload,
         };
         if signals.send(signal).is_err() {
             return;

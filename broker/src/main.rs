@@ -1,9 +1,11 @@
-//! The `broker` binary: reads the settings, starts the broker, and stops it on a signal.
+//! The `broker` binary: reads the settings, starts the broker, and on a signal reads them
+//! again or stops it.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use broker::config::{Config, LogFormat, load};
+use broker::control::Signal;
 use broker::server::Server;
 use tracing_subscriber::EnvFilter;
 
@@ -30,16 +32,39 @@ fn run(config: Config) -> ExitCode {
     };
     announce(&server);
     let Some(signals) = server.take_signals() else { return ExitCode::FAILURE };
-    if let Some(signal) = signals.wait() {
+    while let Some(signal) = signals.wait() {
+        if signal == Signal::Reload {
+            reload(&mut server);
+            continue;
+        }
         tracing::info!(?signal, "stopping; once more to stop at once");
+        break;
     }
     std::thread::spawn(move || {
-        if signals.wait().is_some() {
-            std::process::exit(130);
+        while let Some(signal) = signals.wait() {
+            if signal != Signal::Reload {
+                std::process::exit(130);
+            }
         }
     });
     server.stop();
     ExitCode::SUCCESS
+}
+
+/// Reads the settings again, from where they came from at the start.
+fn reload(server: &mut Server) {
+    let reloaded = match load::from_args(std::env::args_os()) {
+        Ok(config) => server.reload(config).map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match reloaded {
+        Ok(changed) => {
+            tracing::info!(changed = %changed.join(", "), "the settings were read again");
+        }
+        Err(error) => {
+            tracing::error!(%error, "the settings were not taken over; the old ones hold");
+        }
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that scripts read")]

@@ -13,6 +13,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::hub::Shared;
@@ -21,6 +22,10 @@ use crate::metrics::Metrics;
 use crate::sys;
 use crate::worker::admission::Admission;
 use crate::worker::{Parts, Worker, make_poll};
+
+pub mod reload;
+
+use self::reload::{Part, Reload, ReloadError};
 
 /// Connections that may wait to be accepted, per worker; the kernel caps it at `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -53,6 +58,7 @@ pub struct Server {
     control: Control,
     signals: Option<Signals>,
     lifecycle: Arc<Lifecycle>,
+    reload: Reload,
 }
 
 impl Server {
@@ -66,6 +72,7 @@ impl Server {
         let count = if config.workers == 0 { cores.len() } else { config.workers };
         let count = count.clamp(1, WORKERS_MAX);
         let (listeners, local_addr) = listen(config.listen, count)?;
+        let mut reload = Reload::new(config.clone());
         let config = Arc::new(config);
         let origins = AllowedOrigins::parse(&config.allow_origin)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
@@ -75,6 +82,7 @@ impl Server {
             control::start(config.clone(), metrics.clone(), lifecycle.clone())?;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let shared = Arc::new(Shared::new(count, &config, unix_s));
+        reload.add(topic_rules(&shared));
         let admission = Arc::new(Admission::new(&config, connections_max(&config)));
         let origins = Arc::new(origins);
 
@@ -99,7 +107,7 @@ impl Server {
         }
         lifecycle.advance(Phase::Ready);
         let signals = Some(signals);
-        Ok(Self { local_addr, shared, wakers, workers, control, signals, lifecycle })
+        Ok(Self { local_addr, shared, wakers, workers, control, signals, lifecycle, reload })
     }
 
     /// The address it listens on, with the port the system chose if 0 was asked for.
@@ -115,6 +123,16 @@ impl Server {
     /// The signals that ask the process to stop. Gives them away: a second call gets nothing.
     pub fn take_signals(&mut self) -> Option<Signals> {
         self.signals.take()
+    }
+
+    /// Takes over other settings while it runs, as far as that can be: all or none. Returns the
+    /// keys of those that changed.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`]: a setting has changed that can't, or one can't be used; the old ones hold.
+    pub fn reload(&mut self, config: Config) -> Result<Vec<String>, ReloadError> {
+        self.reload.run(config)
     }
 
     /// Begins to stop: nobody new is let in, everyone is told when to come back.
@@ -136,6 +154,24 @@ impl Server {
         }
         self.control.stop(CONTROL_GRACE);
     }
+}
+
+/// The rules for topics, and the settings that they are filled up from.
+fn topic_rules(shared: &Arc<Shared>) -> Part {
+    const SETTINGS: &[&str] = &[
+        "topic",
+        "history_messages",
+        "history_ms",
+        "history_bytes",
+        "last_ms",
+        "overload",
+        "presence",
+    ];
+    let shared = shared.clone();
+    Part::new("topic rules", SETTINGS, move |config| {
+        let (shared, rules) = (shared.clone(), Rules::new(config));
+        Ok(Box::new(move || shared.directory.replace_rules(rules)))
+    })
 }
 
 /// One listener per worker, all on the same address: the kernel spreads connections over them.

@@ -144,7 +144,7 @@ impl Hub {
         };
         let state = topic.look();
         let seq = state.seq;
-        let past = state.history.iter().flat_map(|h| h.past(self.now_ms, topic.rule()));
+        let past = state.history.iter().flat_map(|h| h.past(self.now_ms, state.rule()));
         let mut bytes = 0;
         let fits = |message: &Arc<Message>| {
             bytes += message.held_bytes();

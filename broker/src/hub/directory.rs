@@ -5,7 +5,7 @@
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use broker_proto::command::Epoch;
 use broker_proto::topic::Topic as TopicName;
@@ -16,13 +16,16 @@ use slab::Slab;
 use super::topic::{Topic, TopicState};
 use crate::config::rules::{Rule, Rules};
 
+/// Places of the order that are looked at together when the rules change.
+const RULES_PLACES: usize = 1_024;
+
 /// All topics in use, at most `topics_max`.
 #[derive(Debug)]
 pub struct Directory {
     topics: DashMap<ByName, (), RandomState>,
     /// The same topics; one that is added may take the place of one that was removed.
     order: Mutex<Slab<Arc<Topic>>>,
-    rules: Rules,
+    rules: RwLock<Arc<Rules>>,
     len: AtomicU64,
     next_id: AtomicU64,
     topics_max: u64,
@@ -46,7 +49,7 @@ impl Directory {
         Self {
             topics: DashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
-            rules,
+            rules: RwLock::new(Arc::new(rules)),
             len: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             topics_max,
@@ -69,9 +72,31 @@ impl Directory {
         self.len() > self.topics_max / 4 * 3
     }
 
-    /// What holds for topics of that name.
+    /// What holds for a topic of that name: of one that is in use, what it has taken over.
     pub fn rule_of(&self, name: TopicName<'_>) -> Arc<Rule> {
-        self.rules.of(name)
+        match self.find(name) {
+            Some(topic) => topic.rule(),
+            None => self.rules().of(name),
+        }
+    }
+
+    /// From here on other rules hold, for the topics in use and for those to come. See
+    /// [`TopicState::take_rule`] for what a topic in use takes over.
+    pub fn replace_rules(&self, rules: Rules) {
+        let rules = Arc::new(rules);
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
+        let (mut next, mut topics) = (Some(0), Vec::new());
+        while let Some(from) = next {
+            // A stretch at a time: nobody waits for the whole directory.
+            next = self.scan(from, RULES_PLACES, |_| true, &mut topics);
+            for topic in topics.drain(..) {
+                topic.look().take_rule(rules.of(topic.name()));
+            }
+        }
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The topic of that name, if there is one.
@@ -116,13 +141,19 @@ impl Directory {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let epoch = Epoch::new(self.epoch_base + id);
-        let topic = Arc::new(Topic::new(id, name, epoch, self.rules.of(name), now_ms));
+        let rules = self.rules();
+        let topic = Arc::new(Topic::new(id, name, epoch, rules.of(name), now_ms));
         match self.topics.entry(ByName(topic.clone())) {
             dashmap::Entry::Occupied(entry) => Ok((entry.key().0.clone(), false)),
             dashmap::Entry::Vacant(entry) => {
                 topic.look().place = self.order().insert(topic.clone()) as u32;
                 entry.insert(());
                 self.len.fetch_add(1, Ordering::Relaxed);
+                let newest = self.rules();
+                if !Arc::ptr_eq(&rules, &newest) {
+                    // Whoever replaced them may have gone through the topics before this one came.
+                    topic.look().take_rule(newest.of(name));
+                }
                 Ok((topic, true))
             }
         }

@@ -39,7 +39,7 @@ impl Hub {
         wanted: &Wanted,
     ) -> Page {
         let state = topic.look();
-        let (rule, now_ms) = (topic.rule(), self.now_ms);
+        let (rule, now_ms) = (state.rule(), self.now_ms);
         let last = delivered.unwrap_or(state.seq);
         let is_due = |kept: &&Kept| kept.message.seq() <= last;
         let history = state.history.as_deref();
@@ -94,7 +94,7 @@ impl Hub {
         let state = topic.look();
         let last = delivered.unwrap_or(state.seq);
         let history = state.history.as_deref();
-        let mut past = history.into_iter().flat_map(|h| h.past(self.now_ms, topic.rule()));
+        let mut past = history.into_iter().flat_map(|h| h.past(self.now_ms, state.rule()));
         let oldest = past.next().map_or(state.seq + 1, |kept| kept.message.seq());
         if position.epoch != topic.epoch() || position.seq > last {
             // The client knows another numbering: what is here is all new to it.

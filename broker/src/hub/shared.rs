@@ -91,21 +91,20 @@ impl Shared {
         loop {
             let found = self.directory.find_or_create(name, now_ms);
             let (topic, made) = found.map_err(PublishError::Full)?;
-            let rule = topic.rule();
-            if let Some(payload_bytes_max) = rule.payload_bytes_max
+            let Ok(mut state) = topic.use_at(now_ms) else { continue };
+            if let Some(payload_bytes_max) = state.rule().payload_bytes_max
                 && payload.bytes().len() > payload_bytes_max as usize
             {
                 let made = made.then_some(topic.clone());
                 return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
-            let Ok(mut state) = topic.use_at(now_ms) else { continue };
             state.seq += 1;
             let seq = state.seq;
             let watchers = state.watchers(name, &self.interest);
             let mut published =
                 Published { epoch: topic.epoch(), seq, wakes: 0, full: 0, made: None };
             let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
-            let keeps = rule.keeps() && (is_kept || !self.history.is_spent());
+            let keeps = state.rule().keeps() && (is_kept || !self.history.is_spent());
             if watchers != 0 || keeps {
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
                 for worker in members(watchers) {
@@ -115,8 +114,7 @@ impl Shared {
                     published.full |= u64::from(pushed.full) << worker;
                 }
                 if keeps {
-                    let history = state.history.get_or_insert_default();
-                    history.push(message, now_ms, rule, &self.history);
+                    state.keep(message, now_ms, &self.history);
                 }
             }
             drop(state);

@@ -11,6 +11,7 @@ use broker_proto::topic::Topic as TopicName;
 
 use super::history::{Budget, History};
 use super::interest::Interest;
+use super::message::Message;
 use super::presence::Members;
 use super::workers::WorkerSet;
 use crate::config::rules::{Presence, Rule};
@@ -21,13 +22,13 @@ pub struct Topic {
     id: u64,
     name: Box<str>,
     epoch: Epoch,
-    rule: Arc<Rule>,
     state: Mutex<TopicState>,
 }
 
 /// What the topic's lock guards.
 #[derive(Debug)]
 pub struct TopicState {
+    rule: Arc<Rule>,
     /// The seq of the newest message; 0 before the first.
     pub seq: u64,
     /// Workers with a subscriber to exactly this topic.
@@ -56,7 +57,9 @@ pub struct Retired;
 impl Topic {
     /// A topic nobody uses yet. `id` is never used twice in a process.
     pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
+        let presence = rule.presence;
         let state = TopicState {
+            rule,
             seq: 0,
             exact: 0,
             wild: 0,
@@ -66,9 +69,9 @@ impl Topic {
             retired: false,
             place: 0,
             history: None,
-            members: (rule.presence == Presence::Members).then(Box::default),
+            members: (presence == Presence::Members).then(Box::default),
         };
-        Self { id, name: name.as_str().into(), epoch, rule, state: Mutex::new(state) }
+        Self { id, name: name.as_str().into(), epoch, state: Mutex::new(state) }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one.
@@ -91,9 +94,9 @@ impl Topic {
         self.epoch
     }
 
-    /// What holds for it.
-    pub fn rule(&self) -> &Arc<Rule> {
-        &self.rule
+    /// What holds for it. Takes the lock: who has it asks [`TopicState::rule`].
+    pub fn rule(&self) -> Arc<Rule> {
+        self.lock().rule.clone()
     }
 
     /// Takes the topic's lock to look at it, which does not keep it alive.
@@ -130,8 +133,9 @@ impl Topic {
         remove: impl FnOnce(&Self, &TopicState),
     ) -> bool {
         let mut state = self.lock();
-        if let Some(history) = &mut state.history {
-            history.trim(now_ms, &self.rule, budget);
+        let TopicState { history, rule, .. } = &mut *state;
+        if let Some(history) = history {
+            history.trim(now_ms, rule, budget);
         }
         if std::mem::take(&mut state.left) {
             state.used_ms = now_ms;
@@ -157,6 +161,35 @@ impl Topic {
 }
 
 impl TopicState {
+    /// What holds for the topic.
+    pub fn rule(&self) -> &Arc<Rule> {
+        &self.rule
+    }
+
+    /// Another rule holds from here on: for what is published, kept and subscribed to afterwards.
+    /// Who is there is no longer known at once if the rule says so; to be known it needs a topic
+    /// that begins anew, because nobody has counted those who are there already.
+    pub fn take_rule(&mut self, rule: Arc<Rule>) {
+        if *rule == *self.rule {
+            return;
+        }
+        if rule.presence == Presence::None {
+            self.members = None;
+        }
+        self.rule = match &self.members {
+            None if rule.presence == Presence::Members => {
+                Arc::new(Rule { presence: Presence::None, ..Rule::clone(&rule) })
+            }
+            _ => rule,
+        };
+    }
+
+    /// Keeps a message, which must be the newest, as the rule says.
+    pub fn keep(&mut self, message: Arc<Message>, now_ms: u64, budget: &Budget) {
+        let history = self.history.get_or_insert_default();
+        history.push(message, now_ms, &self.rule, budget);
+    }
+
     /// Adds `worker` to the workers with a subscriber to exactly this topic.
     pub fn join(&mut self, worker: usize) {
         self.exact |= 1 << worker;

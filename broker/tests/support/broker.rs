@@ -110,6 +110,11 @@ impl Broker {
         self.process.signal(Signal::TERM);
     }
 
+    /// Asks it to read its settings again (SIGHUP) without waiting.
+    pub(crate) fn send_sighup(&self) {
+        self.process.signal(Signal::HUP);
+    }
+
     /// Waits for it to end by itself; `None` if it still runs after `limit`.
     pub(crate) fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
         self.process.wait(limit)

@@ -1,0 +1,123 @@
+//! The settings read again on SIGHUP, from outside: taken over whole or not at all, and the log says
+//! which.
+
+#[path = "support/feed.rs"]
+mod feed;
+#[path = "support/support.rs"]
+mod support;
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use support::broker::Broker;
+use support::ws_client::{PATIENCE, WsClient};
+use tempfile::NamedTempFile;
+
+const TAKEN: &str = "the settings were read again";
+const REFUSED: &str = "the settings were not taken over; the old ones hold";
+
+/// A broker whose settings file can be changed.
+struct Reloadable {
+    broker: Broker,
+    file: NamedTempFile,
+}
+
+impl Reloadable {
+    fn start(settings: &str) -> Self {
+        let file = NamedTempFile::new().expect("a file can be made");
+        fs::write(&file, settings).expect("it can be written");
+        let path = file.path().to_str().expect("the path is UTF-8");
+        let broker = Broker::start(&["--config", path, "--workers", "2"]);
+        Self { broker, file }
+    }
+
+    /// Makes these the settings; the line of the log about it.
+    fn reload(&self, settings: &str) -> String {
+        let before = self.lines().len();
+        fs::write(&self.file, settings).expect("it can be written");
+        self.broker.send_sighup();
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(line) = self.lines().get(before) {
+                return line.clone();
+            }
+            assert!(Instant::now() < deadline, "no line in {}", self.broker.stderr());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The lines of the log about settings that were read again.
+    fn lines(&self) -> Vec<String> {
+        let log = self.broker.stderr();
+        let is_about = |line: &&str| line.contains(TAKEN) || line.contains(REFUSED);
+        log.lines().filter(is_about).map(str::to_owned).collect()
+    }
+}
+
+/// What becomes of a publish of eleven bytes on a topic.
+fn publish(client: &mut WsClient, topic: &str) -> String {
+    let command = format!(r#"{{"id":1,"op":"publish","topic":"{topic}","data":"123456789"}}"#);
+    let answer = client.command(&command);
+    let outcome = if answer.contains(r#""ok""#) { "ok" } else { "too_large" };
+    assert!(answer.contains(outcome), "{answer}");
+    outcome.to_owned()
+}
+
+#[test]
+fn rules_change_for_topics_in_use_and_for_those_to_come() {
+    let rules = |bytes: u32| {
+        format!("[[topic]]\nfilter = \"a/#\"\npayload_bytes_max = {bytes}\nhistory_messages = 0\n")
+    };
+    let running = Reloadable::start(&rules(10));
+    let mut client = feed::connect(running.broker.address());
+    assert_eq!(publish(&mut client, "a/old"), "too_large");
+    assert_eq!(publish(&mut client, "b"), "ok");
+    let line = running.reload(&rules(11));
+    assert!(line.contains(TAKEN) && line.contains("changed=topic"), "{line}");
+    assert_eq!(publish(&mut client, "a/old"), "ok", "the topic was in use before");
+    assert_eq!(publish(&mut client, "a/new"), "ok");
+    let line = running.reload("payload_bytes_max = 1\n");
+    assert!(line.contains(REFUSED) && line.contains("unknown key `payload_bytes_max`"), "{line}");
+    let line = running.reload("");
+    assert!(line.contains(TAKEN), "{line}");
+    assert_eq!(publish(&mut client, "a/new"), "ok");
+}
+
+#[test]
+fn a_file_that_is_wrong_or_changes_what_is_fixed_leaves_all_as_it_was() {
+    let rule = "[[topic]]\nfilter = \"a\"\npayload_bytes_max = 10\n";
+    let running = Reloadable::start(rule);
+    let mut client = feed::connect(running.broker.address());
+    let wrong = [
+        ("[[topic]\nfilter = \"a\"\n", "line 1"),
+        ("[[topic]]\nfilter = \"a/#/b\"\n", "[[topic]] number 1: filter"),
+        ("[[topic]]\nfilter = \"a\"\npayload = 11\n", "unknown field `payload`"),
+        ("historry_ms = 1\n", "did you mean `history_ms`?"),
+        ("history_ms = -1\n", "history_ms = -1"),
+        ("headers_max = 10\nlast_ms = 1\n", "headers_max can't change while the broker runs"),
+    ];
+    for (settings, why) in wrong {
+        let line = running.reload(settings);
+        assert!(line.contains(REFUSED) && line.contains(why), "{settings}: {line}");
+        assert_eq!(publish(&mut client, "a"), "too_large", "{settings}");
+    }
+    let line = running.reload(&format!("last_ms = 1\n{rule}"));
+    assert!(line.contains(TAKEN) && line.contains("changed=last_ms"), "{line}");
+}
+
+#[test]
+fn who_is_there_is_told_no_more_once_the_rule_forbids_it() {
+    let running = Reloadable::start("[[topic]]\nfilter = \"room/#\"\npresence = \"members\"\n");
+    let mut client = feed::subscriber(running.broker.address(), "room/1");
+    let ask = r#"{"id":3,"op":"presence","topic":"room/1"}"#;
+    assert!(client.command(ask).contains(r#""count":1"#));
+    running.reload("");
+    assert!(client.command(ask).contains("forbidden"));
+    running.reload("presence = \"members\"\n");
+    // Nobody has counted who came to this topic; a new one is counted from its beginning.
+    assert!(client.command(ask).contains("forbidden"));
+    feed::subscribe(&mut client, "room/2");
+    let answer = client.command(r#"{"id":4,"op":"presence","topic":"room/2"}"#);
+    assert!(answer.contains(r#""count":1"#), "{answer}");
+}
