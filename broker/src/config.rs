@@ -20,7 +20,7 @@ pub mod load;
 pub mod rules;
 
 pub use self::changed::changed;
-use self::rules::{Overload, Presence, RuleEntry};
+use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
 pub const WORKERS_MAX: usize = 64;
@@ -251,6 +251,12 @@ pub struct Config {
     #[arg(long, help_heading = "Topics", value_name = "WHO", hide_possible_values = true)]
     #[arg(value_enum, default_value_t = Presence::None)]
     pub presence: Presence,
+
+    /// Time that a message may wait so that more go out in the same write, in milliseconds: costs
+    /// latency, saves CPU where messages come one at a time
+    #[arg(long, help_heading = "Topics", value_name = "MS", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=i64::from(FLUSH_MS_MAX)))]
+    pub flush_ms: u32,
 
     /// Rules for some topics, as tables `[[topic]]` in the file
     #[arg(skip)]

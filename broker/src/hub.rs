@@ -10,6 +10,7 @@
 //! | [`directory`], [`topic`] | every topic in use: epoch, seq, interested workers |
 //! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
+//! | [`delayed`] | messages that wait a little to go out together |
 //! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
 //! | [`history`], [`special`], [`cohort`] | what is kept of a topic, and those who do not simply get everything |
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
@@ -32,6 +33,7 @@ pub mod backlog;
 mod catching;
 pub mod cohort;
 mod commands;
+pub mod delayed;
 mod delivery;
 pub mod directory;
 pub mod history;
@@ -58,8 +60,10 @@ pub mod wanted;
 pub mod workers;
 
 use self::cohort::Cohort;
+use self::delayed::Delayed;
 use self::lists::Lists;
 use self::mailbox::Mail;
+use self::message::Message;
 use self::outbox::{NodeId, Outbox};
 use self::protocol::Protocol;
 use self::session::Session;
@@ -89,8 +93,10 @@ pub struct Hub {
     /// What the worker flushes at the end of the turn.
     pub outbox: Outbox,
     mail: VecDeque<Mail>,
-    /// How much mail was ever handled.
-    handled: u64,
+    /// How much mail was ever taken out of it.
+    taken: u64,
+    /// Messages among it that wait a little.
+    delayed: Delayed,
     /// Topics this hub made, in the order in which to look whether they are still in use.
     lingering: VecDeque<(Arc<Topic>, u64)>,
     wakes: WorkerSet,
@@ -160,7 +166,8 @@ impl Hub {
             lists: Lists::default(),
             outbox: Outbox::new(),
             mail: VecDeque::new(),
-            handled: 0,
+            taken: 0,
+            delayed: Delayed::default(),
             lingering: VecDeque::new(),
             wakes: 0,
             full: 0,
@@ -271,21 +278,36 @@ impl Hub {
         if !self.drained.is_empty() || !self.hopeless.is_empty() || self.has_catching() {
             return Some(0);
         }
-        self.timers.peek().map(|Reverse((at_ms, _))| *at_ms)
+        let timer_ms = self.timers.peek().map(|Reverse((at_ms, _))| *at_ms);
+        timer_ms.into_iter().chain(self.delayed.due_ms()).min()
     }
 
-    /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes.
+    /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes. Those of
+    /// topics with a flush delay wait for it, unless somebody is catching up, who needs the mail in
+    /// its order.
     pub fn handle_mail(&mut self) -> MailStep {
         if self.mail.is_empty() {
             self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
         }
+        if self.has_catching() {
+            self.delayed.release();
+        }
         let mut deliveries = 0;
-        while let Some(mail) = self.mail.pop_front() {
-            self.handled += 1;
-            match mail {
-                Mail::Message(message) => deliveries += self.deliver(&message),
-                Mail::Presence(change) => self.deliver_presence(&change),
-                Mail::Drain => return MailStep::Drain,
+        loop {
+            if let Some((number, message)) = self.delayed.pop_due(self.now_ms) {
+                deliveries += self.deliver(&message, number);
+            } else {
+                let Some(mail) = self.mail.pop_front() else { break };
+                self.taken += 1;
+                match mail {
+                    Mail::Message(message) if self.may_wait(&message) => self.delay(message),
+                    Mail::Message(message) => deliveries += self.deliver(&message, self.taken),
+                    Mail::Presence(change) => self.deliver_presence(&change),
+                    Mail::Drain => {
+                        self.deliver_delayed();
+                        return MailStep::Drain;
+                    }
+                }
             }
             if self.outbox.bytes() >= TURN_BYTES_MAX || deliveries >= TURN_DELIVERIES_MAX {
                 return MailStep::Flush;
@@ -293,6 +315,15 @@ impl Hub {
         }
         self.mail.shrink_to(MAIL_KEPT);
         MailStep::Done
+    }
+
+    fn may_wait(&self, message: &Message) -> bool {
+        message.topic().rule().flush_ms > 0 && !self.has_catching()
+    }
+
+    fn delay(&mut self, message: Arc<Message>) {
+        let due_ms = self.now_ms + u64::from(message.topic().rule().flush_ms);
+        self.delayed.push(self.taken, message, due_ms);
     }
 
     /// What all hubs share.
@@ -303,14 +334,28 @@ impl Hub {
     /// Delivers all mail that waits, however much it is.
     fn deliver_waiting(&mut self) {
         self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
+        self.deliver_delayed();
         while let Some(mail) = self.mail.pop_front_if(|mail| !mail.is_drain()) {
-            self.handled += 1;
+            self.taken += 1;
             match mail {
-                Mail::Message(message) => drop(self.deliver(&message)),
+                Mail::Message(message) => drop(self.deliver(&message, self.taken)),
                 Mail::Presence(change) => self.deliver_presence(&change),
                 Mail::Drain => {}
             }
         }
+    }
+
+    /// Delivers what waits for its flush delay.
+    fn deliver_delayed(&mut self) {
+        self.delayed.release();
+        while let Some((number, message)) = self.delayed.pop_due(self.now_ms) {
+            self.deliver(&message, number);
+        }
+    }
+
+    /// Mail up to this number was delivered.
+    fn delivered(&self) -> u64 {
+        self.delayed.first().map_or(self.taken, |number| number - 1)
     }
 
     /// Whether the worker may sleep; if so, a push into its mailbox asks for it to be woken.

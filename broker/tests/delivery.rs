@@ -12,6 +12,8 @@ mod support;
 
 #[path = "delivery/account.rs"]
 mod account;
+#[path = "delivery/delayed.rs"]
+mod delayed;
 #[path = "delivery/last.rs"]
 mod last;
 #[path = "delivery/latest.rs"]

@@ -75,6 +75,7 @@ fn what_a_client_gets_is_contiguous_or_announced_and_never_twice() {
 
 impl World {
     fn new(seed: u64) -> Self {
+        let delayed = format!(r#"{{"filter":"{}","flush_ms":40}}"#, TOPICS[0]);
         let config = Arc::new(Config {
             topic_linger_ms: 200,
             commands_per_second_max: 0,
@@ -83,6 +84,12 @@ impl World {
             history_messages: 12,
             history_ms: 4_000,
             last_ms: 10_000,
+            // In every other run messages wait a little, in every fourth all do.
+            flush_ms: if seed % 4 == 3 { 15 } else { 0 },
+            topic: match seed % 2 {
+                0 => Vec::new(),
+                _ => vec![serde_json::from_str(&delayed).expect("a rule")],
+            },
             ..Config::default()
         });
         let shared = Arc::new(Shared::new(WORKERS, &config, 0));

@@ -75,6 +75,10 @@ impl World {
             mailbox_bytes_max: 4_000,
             history_ms: 30,
             last_ms: 40,
+            topic: vec![
+                serde_json::from_str(r#"{"filter":"a/x","flush_ms":25}"#).expect("a rule"),
+                serde_json::from_str(r#"{"filter":"b/+","flush_ms":10}"#).expect("a rule"),
+            ],
             ..Config::default()
         });
         let shared = Arc::new(Shared::new(WORKERS, &config, 0));
@@ -110,6 +114,7 @@ impl World {
     }
 
     fn end(&mut self) {
+        self.now_ms += 1_000;
         for worker in 0..WORKERS {
             self.turn(worker);
             for slot in 0..SLOTS {
@@ -181,6 +186,7 @@ impl World {
 
     /// One worker takes its mail, and everything it has goes out.
     fn turn(&mut self, worker: usize) {
+        self.hubs[worker].handle_time(self.now_ms);
         loop {
             let step = self.hubs[worker].handle_mail();
             self.flush(worker);

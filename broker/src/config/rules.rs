@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Config;
 
+/// Longest flush delay, in milliseconds.
+pub const FLUSH_MS_MAX: u32 = 1_000;
+
 /// All rules, in the order in which they are asked.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -36,6 +39,9 @@ pub struct Rule {
     pub overload: Overload,
     /// Whether it is known who is there.
     pub presence: Presence,
+    /// How long a message may wait so that more go out with it, in milliseconds; 0 sends it in the
+    /// turn in which it comes.
+    pub flush_ms: u32,
     /// Longest payload in bytes; a longer one is answered `too_large`. None: what fits a message.
     pub payload_bytes_max: Option<u32>,
     /// Subscribers that ask for no mode get `latest`.
@@ -82,6 +88,7 @@ pub struct RuleEntry {
     last_ms: Option<u64>,
     overload: Option<Overload>,
     presence: Option<Presence>,
+    flush_ms: Option<u32>,
     payload_bytes_max: Option<u32>,
     mode: Option<Mode>,
     max_rate: Option<f64>,
@@ -98,6 +105,9 @@ impl RuleEntry {
     /// What is wrong with it, if anything.
     pub(super) fn check(&self) -> Result<(), String> {
         Filter::new(&self.filter).map_err(|error| format!("filter: {error}"))?;
+        if let Some(ms) = self.flush_ms.filter(|ms| *ms > FLUSH_MS_MAX) {
+            return Err(format!("flush_ms = {ms}: at most {FLUSH_MS_MAX}"));
+        }
         if let Some(rate) = self.max_rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(format!("max_rate = {rate}: must be a number above 0"));
         }
@@ -115,6 +125,7 @@ impl RuleEntry {
             last_ms: self.last_ms.unwrap_or(default.last_ms),
             overload: self.overload.unwrap_or(default.overload),
             presence: self.presence.unwrap_or(default.presence),
+            flush_ms: self.flush_ms.unwrap_or(default.flush_ms),
             payload_bytes_max: self.payload_bytes_max.or(default.payload_bytes_max),
             latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
             max_rate: self.max_rate.or(default.max_rate),
@@ -132,6 +143,7 @@ impl Rules {
             last_ms: config.last_ms,
             overload: config.overload,
             presence: config.presence,
+            flush_ms: config.flush_ms,
             payload_bytes_max: None,
             latest: false,
             max_rate: None,
@@ -139,7 +151,8 @@ impl Rules {
         let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
         let rules = config.topic.iter().map(rule).collect();
         // The broker's own numbers: yesterday's are of no use.
-        let system = Rule { history_messages: 0, presence: Presence::None, ..default.clone() };
+        let system =
+            Rule { history_messages: 0, presence: Presence::None, flush_ms: 0, ..default.clone() };
         Self { rules, default: default.into(), system: system.into() }
     }
 
@@ -194,6 +207,7 @@ mod tests {
         let check = |text: &str| toml::from_str::<RuleEntry>(text).unwrap().check();
         assert!(check("filter = \"a/#/b\"").unwrap_err().starts_with("filter: "));
         assert!(check("filter = \"a\"\nmax_rate = 2").unwrap_err().contains("latest"));
+        assert!(check("filter = \"a\"\nflush_ms = 1001").unwrap_err().contains("1000"));
         assert_eq!(check("filter = \"a\"\nmode = \"latest\"\nmax_rate = 0.5"), Ok(()));
     }
 }

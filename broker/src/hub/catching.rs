@@ -272,7 +272,7 @@ impl Hub {
         }
         let mailbox = self.shared.mailbox(self.worker);
         let until = *catching.until.get_or_insert_with(|| mailbox.pushed());
-        if is_ordered && self.handled < until {
+        if is_ordered && self.delivered() < until {
             return Step::Wait;
         }
         self.end_catching(key);

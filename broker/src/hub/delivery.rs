@@ -24,13 +24,14 @@ const DUE_MAX: usize = 16_384;
 
 impl Hub {
     /// Appends a message to the pending frames of its subscribers; returns how many they are.
-    pub(super) fn deliver(&mut self, message: &Arc<Message>) -> usize {
+    /// `number` is its place among the worker's mail.
+    pub(super) fn deliver(&mut self, message: &Arc<Message>, number: u64) -> usize {
         let mut keys = std::mem::take(&mut self.keys);
         self.lists.keys_of(message.topic(), &mut keys);
         let frame = self.outbox.add_shared(message.clone());
         let is_one = keys.len() == 1;
         let (mut count, mut has_special) = (0, false);
-        let Self { lists, sessions, outbox, held, handled, .. } = self;
+        let Self { lists, sessions, outbox, held, .. } = self;
         for key in &mut keys {
             let list = lists.list(*key);
             let is_for_list = match &mut list.watched {
@@ -41,7 +42,7 @@ impl Hub {
                     *seq = message.seq().max(*seq);
                     is_next
                 }
-                Watched::Filter { from, .. } => *handled > *from,
+                Watched::Filter { from, .. } => number > *from,
             };
             if !is_for_list {
                 *key = NO_LIST;
@@ -55,7 +56,7 @@ impl Hub {
                     continue;
                 }
                 if let Some(slow) = &mut session.slow {
-                    if is_one || std::mem::replace(&mut slow.stamp, *handled) != *handled {
+                    if is_one || std::mem::replace(&mut slow.stamp, number) != number {
                         held.push((subscriber.slot, *key));
                     }
                     continue;

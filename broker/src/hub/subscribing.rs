@@ -46,7 +46,12 @@ impl Hub {
             let message = "`last` with `key` needs a topic without wildcards";
             return Err(CommandError::bad_request(message));
         }
-        let list = match self.find_subscription(slot, filter) {
+        let held = self.find_subscription(slot, filter);
+        if held.is_some() || filter.is_wildcard() {
+            // What waits is not for whoever joins now, who may have been given newer messages.
+            self.deliver_delayed();
+        }
+        let list = match held {
             Some(list) => {
                 self.unseat(slot, list);
                 list
