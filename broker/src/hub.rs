@@ -97,6 +97,8 @@ pub struct Hub {
     taken: u64,
     /// Messages among it that wait a little.
     delayed: Delayed,
+    /// That of the rules by which they wait.
+    rules_generation: u64,
     /// Topics this hub made, in the order in which to look whether they are still in use.
     lingering: VecDeque<(Arc<Topic>, u64)>,
     wakes: WorkerSet,
@@ -168,6 +170,7 @@ impl Hub {
             mail: VecDeque::new(),
             taken: 0,
             delayed: Delayed::default(),
+            rules_generation: 0,
             lingering: VecDeque::new(),
             wakes: 0,
             full: 0,
@@ -301,7 +304,10 @@ impl Hub {
                 self.taken += 1;
                 match mail {
                     Mail::Message(message) if self.may_wait(&message) => self.delay(message),
-                    Mail::Message(message) => deliveries += self.deliver(&message, self.taken),
+                    Mail::Message(message) => {
+                        self.keep_order();
+                        deliveries += self.deliver(&message, self.taken);
+                    }
                     Mail::Presence(change) => self.deliver_presence(&change),
                     Mail::Drain => {
                         self.deliver_delayed();
@@ -318,11 +324,20 @@ impl Hub {
     }
 
     fn may_wait(&self, message: &Message) -> bool {
-        message.topic().rule().flush_ms > 0 && !self.has_catching()
+        message.topic().flush_ms() > 0 && !self.has_catching()
+    }
+
+    /// A message does not wait: earlier ones of its topic may, from before the rules changed.
+    fn keep_order(&mut self) {
+        let generation = self.shared.directory.rules_generation();
+        if !self.delayed.is_empty() && generation != self.rules_generation {
+            self.deliver_delayed();
+        }
+        self.rules_generation = generation;
     }
 
     fn delay(&mut self, message: Arc<Message>) {
-        let due_ms = self.now_ms + u64::from(message.topic().rule().flush_ms);
+        let due_ms = self.now_ms + u64::from(message.topic().flush_ms());
         self.delayed.push(self.taken, message, due_ms);
     }
 

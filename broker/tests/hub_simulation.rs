@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use broker::config::Config;
+use broker::config::rules::Rules;
 use broker::hub::protocol::Protocol;
 use broker::hub::{Hub, MailStep, Shared};
 use broker::metrics::Metrics;
@@ -67,20 +68,26 @@ fn every_client_sees_every_topic_contiguous_and_in_one_order() {
     }
 }
 
+/// Settings by which messages of one topic wait for that long.
+fn settings(flush_ms: u32) -> Config {
+    let rule = format!(r#"{{"filter":"a/x","flush_ms":{flush_ms}}}"#);
+    Config {
+        topic_linger_ms: 50,
+        commands_per_second_max: 0,
+        mailbox_bytes_max: 4_000,
+        history_ms: 30,
+        last_ms: 40,
+        topic: vec![
+            serde_json::from_str(&rule).expect("a rule"),
+            serde_json::from_str(r#"{"filter":"b/+","flush_ms":10}"#).expect("a rule"),
+        ],
+        ..Config::default()
+    }
+}
+
 impl World {
     fn new(seed: u64) -> Self {
-        let config = Arc::new(Config {
-            topic_linger_ms: 50,
-            commands_per_second_max: 0,
-            mailbox_bytes_max: 4_000,
-            history_ms: 30,
-            last_ms: 40,
-            topic: vec![
-                serde_json::from_str(r#"{"filter":"a/x","flush_ms":25}"#).expect("a rule"),
-                serde_json::from_str(r#"{"filter":"b/+","flush_ms":10}"#).expect("a rule"),
-            ],
-            ..Config::default()
-        });
+        let config = Arc::new(settings(25));
         let shared = Arc::new(Shared::new(WORKERS, &config, 0));
         let metrics = Arc::new(Metrics::new(WORKERS));
         let hub = |at| Hub::new(at, shared.clone(), config.clone(), metrics.clone());
@@ -105,6 +112,10 @@ impl World {
             52..60 => self.unsubscribe(worker, slot),
             60..66 => self.open_or_close(worker, slot),
             66..90 => self.turn(worker),
+            90 => {
+                let rules = Rules::new(&settings([0, 25, 400][self.rng.usize(..3)]));
+                self.hubs[0].shared().directory.replace_rules(rules);
+            }
             _ => {
                 self.now_ms += self.rng.u64(..40);
                 let now_ms = self.now_ms;

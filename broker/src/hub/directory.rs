@@ -26,6 +26,7 @@ pub struct Directory {
     /// The same topics; one that is added may take the place of one that was removed.
     order: Mutex<Slab<Arc<Topic>>>,
     rules: RwLock<Arc<Rules>>,
+    rules_generation: AtomicU64,
     len: AtomicU64,
     next_id: AtomicU64,
     topics_max: u64,
@@ -50,6 +51,7 @@ impl Directory {
             topics: DashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
+            rules_generation: AtomicU64::new(0),
             len: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
             topics_max,
@@ -81,7 +83,7 @@ impl Directory {
     }
 
     /// From here on other rules hold, for the topics in use and for those to come. See
-    /// [`TopicState::take_rule`] for what a topic in use takes over.
+    /// [`Topic::take_rule`] for what a topic in use takes over.
     pub fn replace_rules(&self, rules: Rules) {
         let rules = Arc::new(rules);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
@@ -90,9 +92,19 @@ impl Directory {
             // A stretch at a time: nobody waits for the whole directory.
             next = self.scan(from, RULES_PLACES, |_| true, &mut topics);
             for topic in topics.drain(..) {
-                topic.look().take_rule(rules.of(topic.name()));
+                self.change_rule(&topic, rules.of(topic.name()));
             }
         }
+    }
+
+    fn change_rule(&self, topic: &Topic, rule: Arc<Rule>) {
+        self.rules_generation.fetch_add(1, Ordering::Release);
+        topic.take_rule(rule);
+    }
+
+    /// Grows before a topic takes another rule over: whoever has seen the rule sees this too.
+    pub fn rules_generation(&self) -> u64 {
+        self.rules_generation.load(Ordering::Acquire)
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -152,7 +164,7 @@ impl Directory {
                 let newest = self.rules();
                 if !Arc::ptr_eq(&rules, &newest) {
                     // Whoever replaced them may have gone through the topics before this one came.
-                    topic.look().take_rule(newest.of(name));
+                    self.change_rule(&topic, newest.of(name));
                 }
                 Ok((topic, true))
             }

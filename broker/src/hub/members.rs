@@ -86,7 +86,7 @@ impl Hub {
 
     /// Tells those here who asked.
     pub(super) fn deliver_presence(&mut self, mail: &PresenceMail) {
-        if mail.topic.rule().flush_ms > 0 {
+        if mail.topic.flush_ms() > 0 {
             self.deliver_delayed();
         }
         let Some(list) = self.lists.key_of_topic(mail.topic.id()) else { return };

@@ -4,6 +4,7 @@
 //! the mailboxes of all interested workers before the lock is let go, so every worker sees the
 //! messages of a topic in one order, without holes.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::Epoch;
@@ -22,6 +23,8 @@ pub struct Topic {
     id: u64,
     name: Box<str>,
     epoch: Epoch,
+    /// The rule's, to be read without the lock by every worker that delivers.
+    flush_ms: AtomicU32,
     state: Mutex<TopicState>,
 }
 
@@ -57,7 +60,7 @@ pub struct Retired;
 impl Topic {
     /// A topic nobody uses yet. `id` is never used twice in a process.
     pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
-        let presence = rule.presence;
+        let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
         let state = TopicState {
             rule,
             seq: 0,
@@ -71,7 +74,7 @@ impl Topic {
             history: None,
             members: (presence == Presence::Members).then(Box::default),
         };
-        Self { id, name: name.as_str().into(), epoch, state: Mutex::new(state) }
+        Self { id, name: name.as_str().into(), epoch, flush_ms, state: Mutex::new(state) }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one.
@@ -97,6 +100,31 @@ impl Topic {
     /// What holds for it. Takes the lock: who has it asks [`TopicState::rule`].
     pub fn rule(&self) -> Arc<Rule> {
         self.lock().rule.clone()
+    }
+
+    /// How long its messages may wait so that more go out with them, in milliseconds.
+    pub fn flush_ms(&self) -> u32 {
+        self.flush_ms.load(Ordering::Acquire)
+    }
+
+    /// Another rule holds from here on: for what is published, kept and subscribed to afterwards.
+    /// Who is there is no longer known at once if the rule says so; to be known it needs a topic
+    /// that begins anew, because nobody has counted those who are there already.
+    pub fn take_rule(&self, rule: Arc<Rule>) {
+        let mut state = self.lock();
+        if *rule == *state.rule {
+            return;
+        }
+        self.flush_ms.store(rule.flush_ms, Ordering::Release);
+        if rule.presence == Presence::None {
+            state.members = None;
+        }
+        state.rule = match &state.members {
+            None if rule.presence == Presence::Members => {
+                Arc::new(Rule { presence: Presence::None, ..Rule::clone(&rule) })
+            }
+            _ => rule,
+        };
     }
 
     /// Takes the topic's lock to look at it, which does not keep it alive.
@@ -164,24 +192,6 @@ impl TopicState {
     /// What holds for the topic.
     pub fn rule(&self) -> &Arc<Rule> {
         &self.rule
-    }
-
-    /// Another rule holds from here on: for what is published, kept and subscribed to afterwards.
-    /// Who is there is no longer known at once if the rule says so; to be known it needs a topic
-    /// that begins anew, because nobody has counted those who are there already.
-    pub fn take_rule(&mut self, rule: Arc<Rule>) {
-        if *rule == *self.rule {
-            return;
-        }
-        if rule.presence == Presence::None {
-            self.members = None;
-        }
-        self.rule = match &self.members {
-            None if rule.presence == Presence::Members => {
-                Arc::new(Rule { presence: Presence::None, ..Rule::clone(&rule) })
-            }
-            _ => rule,
-        };
     }
 
     /// Keeps a message, which must be the newest, as the rule says.
