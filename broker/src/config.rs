@@ -5,20 +5,24 @@
 //! and the key `head_bytes_max`. Holds plain values only; `config::load` reads them when the
 //! process starts, and again when it is asked to.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker_proto::handshake::{AllowedOrigins, OriginError};
+use broker_proto::topic::{Filter, TopicError};
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Parser, ValueEnum, value_parser};
 use serde::Serialize;
 
+pub mod auth;
 mod changed;
 mod check;
 mod file;
 pub mod load;
 pub mod rules;
 
+use self::auth::KeyEntry;
 pub use self::changed::changed;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 
@@ -47,13 +51,16 @@ in the file ping_interval_ms. An environment variable that is empty counts as no
 
 Examples:
   broker                                          serve ws://127.0.0.1:8080/ws and its page
-  broker --listen 0.0.0.0:8080 --workers 4        serve the network with four workers
+  broker --auth-hmac-secret-file secret --listen 0.0.0.0:8080
+                                                  serve the network, to those who have a token
+  broker --open --listen 0.0.0.0:8080             serve the network, to everybody
   broker --allow-origin https://example.com       browsers only from this site
   ALTAVOZ_LOG=debug broker --echo                 talkative, and with the echo end point
   broker --config altavoz.toml --check            show what would apply, and whence, then exit
 
 altavoz.toml:
   listen = \"0.0.0.0:8080\"
+  open = true
   allow_origin = [\"https://example.com\", \"https://www.example.com\"]
   ping_interval_ms = 20000
   pin = false";
@@ -103,6 +110,58 @@ pub struct Config {
     #[arg(long, help_heading = "Network", value_name = "ORIGIN", value_delimiter = ',')]
     #[arg(value_parser = origin)]
     pub allow_origin: Vec<String>,
+
+    /// File with the secret that tokens (JWT, HS256) are signed with: 32 bytes at least. Other
+    /// algorithms, public keys and sets of keys are tables `[[auth.key]]` of the settings file
+    #[arg(long, help_heading = "Access", value_name = "FILE", default_value = "")]
+    #[arg(hide_default_value = true, value_parser = path)]
+    pub auth_hmac_secret_file: PathBuf,
+
+    /// Keys that tokens are held against, as tables `[[auth.key]]` in the file
+    #[arg(skip)]
+    pub auth: Vec<KeyEntry>,
+
+    /// Name of a cookie that may hold the token; needs allow-origin, and refuses who sends no Origin
+    #[arg(long, help_heading = "Access", value_name = "NAME", default_value = "")]
+    #[arg(hide_default_value = true, value_parser = cookie_name)]
+    pub auth_cookie: String,
+
+    /// What clients without a token may subscribe to, as filters; repeatable or comma-separated;
+    /// not set: nothing if there are keys, everything if there are none
+    #[arg(long, help_heading = "Access", value_name = "FILTER", value_delimiter = ',')]
+    #[arg(value_parser = filter)]
+    pub anonymous_subscribe: Vec<String>,
+
+    /// What clients without a token may publish on, likewise
+    #[arg(long, help_heading = "Access", value_name = "FILTER", value_delimiter = ',')]
+    #[arg(value_parser = filter)]
+    pub anonymous_publish: Vec<String>,
+
+    /// Time before a token expires at which its bearer is told, in milliseconds; 0 tells nobody
+    #[arg(long, help_heading = "Access", value_name = "MS", default_value_t = 30_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=DEADLINE_MS_MAX))]
+    pub token_warning_ms: u64,
+
+    /// Time after which a set of keys (JWKS) is looked at again, in milliseconds
+    #[arg(long, help_heading = "Access", value_name = "MS", default_value_t = 300_000)]
+    #[arg(value_parser = value_parser!(u64).range(100..=KEEP_MS_MAX))]
+    pub jwks_refresh_ms: u64,
+
+    /// Least time between two looks at it when tokens name a key that was not in it, in milliseconds
+    #[arg(long, help_heading = "Access", value_name = "MS", default_value_t = 30_000)]
+    #[arg(value_parser = value_parser!(u64).range(100..=DEADLINE_MS_MAX))]
+    pub jwks_retry_ms: u64,
+
+    /// Time for which its keys stay in force when it can't be had, in milliseconds
+    #[arg(long, help_heading = "Access", value_name = "MS", default_value_t = 86_400_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=KEEP_MS_MAX))]
+    pub jwks_age_ms_max: u64,
+
+    /// Let in everybody although others than this machine can connect and there are no keys
+    #[arg(long, help_heading = "Access", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
+    pub open: bool,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]
@@ -294,6 +353,13 @@ pub struct Config {
     pub check: bool,
 }
 
+impl Config {
+    /// Whether there are keys that tokens can be held against.
+    pub fn has_keys(&self) -> bool {
+        !self.auth.is_empty() || !self.auth_hmac_secret_file.as_os_str().is_empty()
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self::try_parse_from(["broker"]).expect("every default is within its own range")
@@ -314,6 +380,25 @@ pub enum LogFormat {
 fn origin(text: &str) -> Result<String, OriginError> {
     let text = text.trim().to_owned();
     AllowedOrigins::parse(std::slice::from_ref(&text)).map(|_| text)
+}
+
+/// A file, or none.
+fn path(text: &str) -> Result<PathBuf, Infallible> {
+    Ok(text.into())
+}
+
+/// A filter of topics.
+fn filter(text: &str) -> Result<String, TopicError> {
+    Filter::new(text).map(|filter| filter.as_str().to_owned())
+}
+
+/// The name of a cookie (RFC 6265 §4.1.1), or none.
+fn cookie_name(text: &str) -> Result<String, String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match text.bytes().all(is_token) {
+        true => Ok(text.to_owned()),
+        false => Err("a name of letters, digits and - _ . only".to_owned()),
+    }
 }
 
 /// A filter that `tracing_subscriber` understands, checked here so that a slip shows at the start.

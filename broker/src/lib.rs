@@ -2,6 +2,8 @@
 //!
 //! | module | what it is |
 //! |---|---|
+//! | [`auth`] | tokens, and what they allow; no sockets, no clock |
+//! | [`keys`] | the keys for tokens: files, variables, sets of keys at an address |
 //! | [`config`] | every setting, from flags, environment and file |
 //! | [`server`] | starts workers and control plane, and stops them |
 //! | [`worker`] | one event loop per core: accept, read, flush, deadlines |
@@ -11,9 +13,11 @@
 //! | [`metrics`] | what is counted |
 //! | [`sys`] | the operating system: descriptors, cores |
 
+pub mod auth;
 pub mod config;
 pub mod control;
 pub mod hub;
+pub mod keys;
 pub mod metrics;
 pub mod server;
 pub mod sys;

@@ -1,7 +1,7 @@
 //! The `broker` binary: reads the settings, starts the broker, and on a signal reads them
 //! again or stops it.
 
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use std::process::ExitCode;
 
 use broker::config::{Config, LogFormat, load};
@@ -26,7 +26,10 @@ fn run(config: Config) -> ExitCode {
     let mut server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {
-            eprintln!("broker: can't listen on {listen}: {error}");
+            match error.kind() {
+                ErrorKind::InvalidInput => eprintln!("broker: {error}"),
+                _ => eprintln!("broker: can't listen on {listen}: {error}"),
+            }
             return ExitCode::FAILURE;
         }
     };

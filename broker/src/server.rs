@@ -18,6 +18,7 @@ use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::hub::Shared;
 use crate::hub::mailbox::Mail;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::sys;
 use crate::worker::admission::Admission;
@@ -65,12 +66,15 @@ impl Server {
     /// Starts a broker.
     ///
     /// # Errors
-    /// The address can't be listened on, or the system gives no more threads or descriptors.
+    /// The address can't be listened on, or the system gives no more threads or descriptors. With
+    /// `InvalidInput`, a setting is wrong, such as a file of a key that holds none.
     pub fn start(config: Config) -> io::Result<Self> {
         let started = Instant::now();
         let cores = sys::cores();
         let count = if config.workers == 0 { cores.len() } else { config.workers };
         let count = count.clamp(1, WORKERS_MAX);
+        let keys = Keys::load(&config)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let (listeners, local_addr) = listen(config.listen, count)?;
         let mut reload = Reload::new(config.clone());
         let config = Arc::new(config);
@@ -81,7 +85,8 @@ impl Server {
         let (control, sender, signals) =
             control::start(config.clone(), metrics.clone(), lifecycle.clone())?;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let shared = Arc::new(Shared::new(count, &config, unix_s));
+        let shared = Shared::new(count, &config, unix_s).with_verifier(keys.watch()?);
+        let shared = Arc::new(shared);
         reload.add(topic_rules(&shared));
         let admission = Arc::new(Admission::new(&config, connections_max(&config)));
         let origins = Arc::new(origins);

@@ -34,6 +34,31 @@ fn levels(choice: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static
     prop::collection::vec(prop::sample::select(choice), 1..6)
 }
 
+/// Filters of up to three levels and a `#`, as text; some are none.
+fn filters() -> impl Strategy<Value = String> {
+    let choice = prop::sample::select(&["", "a", "b", "$a", "+", "+"][..]);
+    let few = prop::collection::vec(choice, 0..4);
+    (few, any::<bool>()).prop_map(|(mut levels, ends_with_hash)| {
+        levels.extend(ends_with_hash.then_some("#"));
+        levels.join("/")
+    })
+}
+
+/// All topics of up to four levels out of those of [`filters`] and one more.
+fn every_topic() -> Vec<String> {
+    const NAMES: [&str; 5] = ["", "a", "b", "$a", "z"];
+    let mut topics: Vec<String> = NAMES.map(str::to_owned).to_vec();
+    let mut from = 0;
+    for _ in 1..4 {
+        let longer = topics[from..].iter().flat_map(|t| NAMES.map(|name| format!("{t}/{name}")));
+        let longer: Vec<String> = longer.collect();
+        from = topics.len();
+        topics.extend(longer);
+    }
+    topics.retain(|topic| !topic.is_empty());
+    topics
+}
+
 proptest! {
     #[test]
     fn matching_agrees_with_the_model(
@@ -65,6 +90,22 @@ proptest! {
         let is_hidden = topic.starts_with('$') && filter.starts_with('+');
         prop_assume!(!filter.is_empty());
         prop_assert_eq!(matches(&filter, &topic), !is_hidden, "{} {}", filter, topic);
+    }
+
+    #[test]
+    fn a_filter_covers_another_if_and_only_if_it_matches_all_that_the_other_does(
+        broad in filters(),
+        narrow in filters(),
+    ) {
+        // The parent of `/#` is the empty text, which is no topic: there `covers` may be too strict.
+        prop_assume!(narrow != "/#");
+        let (covering, covered) = (Filter::new(&broad), Filter::new(&narrow));
+        let (Ok(covering), Ok(covered)) = (covering, covered) else { return Ok(()) };
+        let counterexample = every_topic()
+            .into_iter()
+            .find(|topic| matches(&narrow, topic) && !matches(&broad, topic));
+        prop_assert_eq!(covering.covers(covered), counterexample.is_none(),
+            "{} {} {:?}", broad, narrow, counterexample);
     }
 
     #[test]

@@ -31,11 +31,40 @@ pub(super) fn together(config: &Config, origins: &BTreeMap<String, Origin>) -> R
         ("mailbox_bytes_max", config.mailbox_bytes_max),
         "a long message could never pass from one worker to another",
     )?;
+    access(config, origins)?;
     if config.drain_timeout_ms + config.close_timeout_ms > SHUTDOWN_MS_MAX {
         return Err(format!(
             "{} and {} are more than {SHUTDOWN_MS_MAX} together: stopping may take no longer",
             spell("drain_timeout_ms", config.drain_timeout_ms),
             spell("close_timeout_ms", config.close_timeout_ms),
+        ));
+    }
+    Ok(())
+}
+
+/// Who may come in, and whether the operator has said so.
+fn access(config: &Config, origins: &BTreeMap<String, Origin>) -> Result<(), String> {
+    let spell =
+        |key: &str, value: &str| origins.get(key).unwrap_or(&Origin::Default).spell(key, value);
+    if !config.has_keys() && !config.listen.ip().is_loopback() && !config.open {
+        let listen = spell("listen", &config.listen.to_string());
+        return Err(format!(
+            "{listen}: others than this machine can connect, and nobody has to say who they are. \
+             Set keys for tokens (auth_hmac_secret_file, or [[auth.key]] in the file), or open = \
+             true to let in everybody"
+        ));
+    }
+    if config.auth_cookie.is_empty() {
+        return Ok(());
+    }
+    let cookie = spell("auth_cookie", &config.auth_cookie);
+    if !config.has_keys() {
+        return Err(format!("{cookie}: there are no keys that a token could be held against"));
+    }
+    if config.allow_origin.is_empty() {
+        return Err(format!(
+            "{cookie}: browsers send a cookie whatever page asks them to connect; set allow_origin \
+             to the pages that may"
         ));
     }
     Ok(())

@@ -9,28 +9,65 @@ use clap::Command;
 use clap::error::{ContextKind, ContextValue};
 use toml::{Table, Value};
 
+use super::auth::KeyEntry;
 use super::load::{Found, Kind, LoadError, Origin};
 use super::rules::RuleEntry;
 
 /// The key of the rules for topics.
 const RULES: &str = "topic";
+/// The key of the table that holds the keys for tokens.
+const AUTH: &str = "auth";
+
+/// What the file has besides plain values.
+#[derive(Default)]
+pub(super) struct Tables {
+    /// The rules for topics.
+    pub(super) topic: Vec<RuleEntry>,
+    /// The keys for tokens.
+    pub(super) auth: Vec<KeyEntry>,
+}
 
 /// Reads the file. The values come back as text, in the order of their keys, and apart from them
-/// the rules for topics.
+/// what stands in tables.
 pub(super) fn read(
     path: &Path,
     kinds: &[(String, Kind)],
     command: &Command,
-) -> Result<(Vec<Found>, Vec<RuleEntry>), LoadError> {
+) -> Result<(Vec<Found>, Tables), LoadError> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| LoadError::File { path: path.into(), reason: error.to_string() })?;
     let mut table: Table = text.parse().map_err(|error| LoadError::File {
         path: path.into(),
         reason: place_and_fault(&text, &error),
     })?;
-    let rules = table.remove(RULES).map_or(Ok(Vec::new()), |value| read_rules(path, value))?;
+    let topic = table.remove(RULES).map_or(Ok(Vec::new()), |value| read_rules(path, value))?;
+    let auth = table.remove(AUTH).map_or(Ok(Vec::new()), |value| read_keys(path, value))?;
     let entries = table.into_iter().map(|(key, value)| entry(path, kinds, command, key, &value));
-    Ok((entries.collect::<Result<_, _>>()?, rules))
+    Ok((entries.collect::<Result<_, _>>()?, Tables { topic, auth }))
+}
+
+/// The tables `[[auth.key]]`.
+fn read_keys(path: &Path, value: Value) -> Result<Vec<KeyEntry>, LoadError> {
+    let wrong = |place: usize, reason: String| LoadError::Value {
+        setting: format!("{}: [[auth.key]] number {place}", path.display()),
+        reason,
+    };
+    let tables = match value {
+        Value::Table(mut auth) => match (auth.remove("key"), auth.is_empty()) {
+            (Some(Value::Array(tables)), true) => tables,
+            _ => return Err(wrong(1, "keys are written [[auth.key]], and nothing else".into())),
+        },
+        _ => return Err(wrong(1, "must be a table, written [[auth.key]]".to_owned())),
+    };
+    let mut keys = Vec::new();
+    for (place, table) in (1..).zip(tables) {
+        let key: KeyEntry = table
+            .try_into()
+            .map_err(|error: toml::de::Error| wrong(place, error.message().replace('\n', ", ")))?;
+        key.place().map_err(|reason| wrong(place, reason))?;
+        keys.push(key);
+    }
+    Ok(keys)
 }
 
 /// The tables `[[topic]]`.

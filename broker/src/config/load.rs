@@ -64,6 +64,10 @@ impl fmt::Display for Resolved {
             let text = toml::to_string(rule).map_err(|_| fmt::Error)?;
             write!(f, "\n[[topic]]\n{text}")?;
         }
+        for key in &self.config.auth {
+            let text = toml::to_string(key).map_err(|_| fmt::Error)?;
+            write!(f, "\n[[auth.key]]\n{text}")?;
+        }
         Ok(())
     }
 }
@@ -249,10 +253,10 @@ fn resolve(
         .get_one::<PathBuf>("config")
         .map(PathBuf::as_path)
         .or_else(|| named_there.and_then(|found| found.values.first()).map(Path::new));
-    let mut rules = Vec::new();
+    let mut tables = file::Tables::default();
     if let Some(path) = path {
-        let (values, topic) = file::read(path, &kinds, &command)?;
-        rules = topic;
+        let (values, others) = file::read(path, &kinds, &command)?;
+        tables = others;
         for value in values {
             let value = value.checked(&command)?;
             found.insert(value.key.clone(), value);
@@ -268,7 +272,8 @@ fn resolve(
     let program = args.next().unwrap_or_else(|| "broker".into());
     let all = std::iter::once(program).chain(found.values().flat_map(Found::flags)).chain(args);
     let matches = command.try_get_matches_from(all)?;
-    let config = Config { topic: rules, ..Config::from_arg_matches(&matches)? };
+    let file::Tables { topic, auth } = tables;
+    let config = Config { topic, auth, ..Config::from_arg_matches(&matches)? };
 
     let mut origins: BTreeMap<_, _> =
         found.into_iter().map(|(key, found)| (key, found.origin)).collect();

@@ -14,6 +14,7 @@ use super::message::Message;
 use super::protocol::Protocol;
 use super::topic::{Topic, TopicState};
 use super::workers::{WorkerSet, members};
+use crate::auth::Verifier;
 use crate::config::Config;
 use crate::config::rules::Rules;
 
@@ -26,6 +27,8 @@ pub struct Shared {
     pub interest: Interest,
     /// What the topics keep together.
     pub history: Budget,
+    /// Checks tokens, and says what a client without one may do.
+    pub verifier: Arc<Verifier>,
     mailboxes: Box<[Mailbox]>,
 }
 
@@ -59,8 +62,8 @@ pub struct Published {
 }
 
 impl Shared {
-    /// The state of a broker with that many workers. `started_unix_s` makes epochs of different
-    /// runs differ.
+    /// The state of a broker with that many workers, where everybody may do everything.
+    /// `started_unix_s` makes epochs of different runs differ.
     pub fn new(workers: usize, config: &Config, started_unix_s: u64) -> Self {
         let mailbox = |_| Mailbox::new(config.mailbox_bytes_max);
         let rules = Rules::new(config);
@@ -68,8 +71,15 @@ impl Shared {
             directory: Directory::new(config.topics_max.into(), started_unix_s, rules),
             interest: Interest::default(),
             history: Budget::new(config.history_total_bytes_max),
+            verifier: Arc::new(Verifier::open()),
             mailboxes: (0..workers).map(mailbox).collect(),
         }
+    }
+
+    /// The same where tokens are checked by `verifier`.
+    #[must_use]
+    pub fn with_verifier(self, verifier: Arc<Verifier>) -> Self {
+        Self { verifier, ..self }
     }
 
     /// The mailbox of a worker.

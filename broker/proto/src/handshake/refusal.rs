@@ -36,6 +36,11 @@ impl Refusal {
         Self::new(400, "bad_request", message)
     }
 
+    /// 401 with `WWW-Authenticate: Bearer` (RFC 6750 §3): the token is missing or not valid.
+    pub fn unauthorized(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(401, "unauthorized", message)
+    }
+
     /// 403: well-formed, but not from here (RFC 6455 §4.2.2 on the origin).
     pub fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(403, "forbidden", message)
@@ -134,6 +139,7 @@ impl Refusal {
     fn reason(&self) -> &'static str {
         match self.status {
             400 => "Bad Request",
+            401 => "Unauthorized",
             403 => "Forbidden",
             404 => "Not Found",
             405 => "Method Not Allowed",
@@ -149,6 +155,7 @@ impl Refusal {
 
     fn status_headers(&self) -> &'static str {
         match self.status {
+            401 => "Connection: close\r\nWWW-Authenticate: Bearer\r\n",
             405 => "Connection: close\r\nAllow: GET\r\n",
             // Who sends Upgrade must name it in Connection too (RFC 9110 §7.8).
             426 => {
@@ -213,6 +220,7 @@ mod tests {
     fn every_refusal_names_its_status_and_closes() {
         let refusals = [
             (Refusal::bad_request(""), "400 Bad Request"),
+            (Refusal::unauthorized(""), "401 Unauthorized"),
             (Refusal::forbidden(""), "403 Forbidden"),
             (Refusal::not_found(""), "404 Not Found"),
             (Refusal::method_not_allowed(), "405 Method Not Allowed"),
@@ -228,6 +236,7 @@ mod tests {
             let start = format!("HTTP/1.1 {line}\r\nConnection: close");
             assert!(response(&refusal).starts_with(&start), "{refusal}");
         }
+        assert!(response(&Refusal::unauthorized("")).contains("\r\nWWW-Authenticate: Bearer\r\n"));
         assert!(response(&Refusal::method_not_allowed()).contains("\r\nAllow: GET\r\n"));
         assert!(response(&Refusal::unavailable("")).contains("\r\nRetry-After: 1\r\n"));
         assert!(response(&Refusal::too_many_requests("")).contains("\r\nRetry-After: 1\r\n"));

@@ -66,6 +66,39 @@ impl<'a> Filter<'a> {
         }
         names.next().is_none()
     }
+
+    /// Whether this filter matches every topic that `other` matches. So whoever may have all of
+    /// this one may have all of the other.
+    ///
+    /// ```
+    /// use broker_proto::topic::{Filter, TopicError};
+    ///
+    /// let allowed = Filter::new("team/7/#")?;
+    /// assert!(allowed.covers(Filter::new("team/7")?));
+    /// assert!(allowed.covers(Filter::new("team/7/+/log")?));
+    /// assert!(!allowed.covers(Filter::new("team/#")?));
+    /// # Ok::<(), TopicError>(())
+    /// ```
+    pub fn covers(self, other: Filter<'_>) -> bool {
+        if other.0.starts_with('$') && self.0.starts_with(['+', '#']) {
+            return false;
+        }
+        // At the top `#` has no parent level that `+` could fail to match.
+        if (self.0, other.0) == ("+/#", "#") {
+            return true;
+        }
+        let mut others = other.levels();
+        for level in self.levels() {
+            match (level, others.next()) {
+                ("#", _) => return true,
+                (_, Some("#")) => return false,
+                ("+", Some(_)) => {}
+                (literal, Some(level)) if literal == level => {}
+                _ => return false,
+            }
+        }
+        others.next().is_none()
+    }
 }
 
 fn misplaced_wildcard(text: &str) -> Option<char> {

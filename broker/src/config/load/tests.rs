@@ -220,3 +220,44 @@ fn check_gives_the_settings_instead_of_a_start() {
     assert!(settings.contains("workers = 3 "), "{settings}");
     assert!(!settings.contains("check"), "{settings}");
 }
+
+#[test]
+fn others_than_this_machine_are_let_in_with_a_key_or_by_name_only() {
+    for listen in ["0.0.0.0:80", "[::]:80", "192.0.2.1:80"] {
+        let error = load(&["--listen", listen], &NO_VARIABLES).unwrap_err().to_string();
+        assert!(error.contains(&format!("--listen={listen}: others")), "{error}");
+        assert!(error.contains("auth_hmac_secret_file") && error.contains("open"), "{error}");
+        assert!(load(&["--listen", listen, "--open"], &NO_VARIABLES).is_ok());
+        let keyed = ["--listen", listen, "--auth-hmac-secret-file", "s"];
+        assert!(load(&keyed, &NO_VARIABLES).is_ok());
+    }
+    for listen in ["127.0.0.1:80", "[::1]:80", "127.1.2.3:80"] {
+        assert!(load(&["--listen", listen], &NO_VARIABLES).is_ok(), "{listen}");
+    }
+    let file = "listen = \"0.0.0.0:80\"\n[[auth.key]]\nalg = \"HS256\"\nsecret_env = \"S\"\n";
+    let (config, report) = load_file(file, &[], &NO_VARIABLES).unwrap();
+    assert!(config.has_keys());
+    assert!(report.ends_with("[[auth.key]]\nalg = \"HS256\"\nsecret_env = \"S\"\n"), "{report}");
+}
+
+#[test]
+fn a_cookie_that_holds_tokens_needs_keys_and_the_pages_that_may_use_it() {
+    let error = load(&["--auth-cookie=t"], &NO_VARIABLES).unwrap_err().to_string();
+    assert!(error.starts_with("--auth-cookie=t: there are no keys"), "{error}");
+    let keyed = ["--auth-cookie=t", "--auth-hmac-secret-file=s"];
+    let error = load(&keyed, &NO_VARIABLES).unwrap_err().to_string();
+    assert!(error.contains("allow_origin"), "{error}");
+    let named = ["--allow-origin=https://a.example"];
+    assert!(load(&[&keyed[..], &named].concat(), &NO_VARIABLES).is_ok());
+    assert!(load(&["--auth-cookie=a b"], &NO_VARIABLES).is_err());
+}
+
+#[test]
+fn a_key_that_is_none_is_refused_with_its_number() {
+    let error = |text| file_error(text);
+    let none = error("[[auth.key]]\nalg = \"HS256\"\n");
+    assert!(none.starts_with("FILE: [[auth.key]] number 1: needs one of"), "{none}");
+    assert!(error("[[auth.key]]\nsecret = \"s\"\n").contains("unknown field"));
+    assert!(error("[auth]\nother = 1\n").contains("[[auth.key]]"));
+    assert!(error("auth = 1\n").contains("[[auth.key]]"));
+}
