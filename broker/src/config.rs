@@ -21,10 +21,12 @@ mod check;
 mod file;
 pub mod load;
 pub mod rules;
+pub mod tls;
 
 use self::auth::KeyEntry;
 pub use self::changed::changed;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
+use self::tls::Tls;
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
 pub const WORKERS_MAX: usize = 64;
@@ -55,6 +57,9 @@ Examples:
                                                   serve the network, to those who have a token
   broker --open --listen 0.0.0.0:8080             serve the network, to everybody
   broker --allow-origin https://example.com       browsers only from this site
+  broker --tls-self-signed                        wss://127.0.0.1:8443/ws too, for trying out
+  broker --open --tls-listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
+                                                  serve the internet by TLS, to everybody
   ALTAVOZ_LOG=debug broker --echo                 talkative, and with the echo end point
   broker --config altavoz.toml --check            show what would apply, and whence, then exit
 
@@ -162,6 +167,11 @@ pub struct Config {
     #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
     #[arg(default_value_t = false)]
     pub open: bool,
+
+    /// What is asked for under the heading TLS
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub tls: Tls,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]

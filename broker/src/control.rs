@@ -4,7 +4,7 @@
 //! Nothing here may hold up a worker: hand-over is bounded and never blocks. `server` starts and
 //! stops it; a worker holds a [`Sender`].
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc as queue, watch};
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::tls::Session;
 
 mod answer;
 mod assets;
@@ -22,6 +23,7 @@ mod lifecycle;
 mod router;
 mod serve;
 mod socket;
+mod stream;
 
 pub use lifecycle::{Lifecycle, Phase};
 
@@ -33,10 +35,27 @@ pub const HANDED_MAX: usize = 1024;
 pub struct Handed {
     /// The socket, non-blocking, and no longer registered with any poll.
     pub socket: TcpStream,
+    /// The TLS session of what comes and goes on it, if it is sealed; its handshake is over.
+    pub tls: Option<Box<Session>>,
     /// The other side.
     pub peer: SocketAddr,
     /// What was already read: at least a whole HTTP head.
     pub read: Vec<u8>,
+}
+
+impl Handed {
+    /// Answers with these bytes, and that is all. They fit the buffer of a socket on which nothing
+    /// was written yet; if not, the peer sees the end alone.
+    fn turn_away(mut self, answer: &[u8]) {
+        match &mut self.tls {
+            None => drop(self.socket.write(answer)),
+            Some(session) => {
+                session.seal(answer);
+                session.end();
+                drop(session.send(&mut self.socket));
+            }
+        }
+    }
 }
 
 /// The workers' end: hands connections over.

@@ -8,6 +8,7 @@
 //! | [`server`] | starts workers and control plane, and stops them |
 //! | [`worker`] | one event loop per core: accept, read, flush, deadlines |
 //! | [`transport`] | a connection's socket |
+//! | [`tls`] | the certificate, and TLS as functions of bytes |
 //! | [`hub`] | topics, subscriptions, delivery; no sockets, no clock |
 //! | [`control`] | HTTP: the page, health, metrics |
 //! | [`metrics`] | what is counted |
@@ -21,6 +22,7 @@ pub mod keys;
 pub mod metrics;
 pub mod server;
 pub mod sys;
+pub mod tls;
 pub mod transport;
 pub mod worker;
 

@@ -1,7 +1,7 @@
 //! The `broker` binary: reads the settings, starts the broker, and on a signal reads them
 //! again or stops it.
 
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use broker::config::{Config, LogFormat, load};
@@ -22,14 +22,10 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> ExitCode {
-    let listen = config.listen;
     let mut server = match Server::start(config) {
         Ok(server) => server,
         Err(error) => {
-            match error.kind() {
-                ErrorKind::InvalidInput => eprintln!("broker: {error}"),
-                _ => eprintln!("broker: can't listen on {listen}: {error}"),
-            }
+            eprintln!("broker: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -72,11 +68,21 @@ fn reload(server: &mut Server) {
 
 #[expect(clippy::print_stdout, reason = "the one line that scripts read")]
 fn announce(server: &Server) {
-    let (version, address) = (env!("CARGO_PKG_VERSION"), server.local_addr());
-    let workers = server.workers();
-    println!(
-        "altavoz {version} listening on http://{address} (ws://{address}/ws), {workers} workers"
-    );
+    let (version, workers) = (env!("CARGO_PKG_VERSION"), server.workers());
+    let (address, sealed) = (server.local_addr(), server.tls_addr());
+    if sealed != Some(address) {
+        println!(
+            "altavoz {version} listening on http://{address} (ws://{address}/ws), {workers} workers"
+        );
+    }
+    if let Some(address) = sealed {
+        println!(
+            "altavoz {version} listening on https://{address} (wss://{address}/ws), {workers} workers"
+        );
+    }
+    if let Some(certificate) = server.certificate().filter(|made| made.is_self_signed) {
+        println!("self-signed certificate, SHA-256 {}", certificate.fingerprint);
+    }
 }
 
 fn start_log(config: &Config) -> Result<(), String> {

@@ -102,6 +102,18 @@ pub struct WorkerMetrics {
     pub read_pauses: Counter,
     /// Accepts that failed.
     pub accept_errors: Counter,
+    /// TLS handshakes completed.
+    pub tls_handshakes: Counter,
+    /// Those of them that went on from an earlier session.
+    pub tls_resumed: Counter,
+    /// Gauge: TLS handshakes that are not over.
+    pub tls_handshaking: Counter,
+    /// TLS handshakes dropped because there were too many.
+    pub tls_shed: Counter,
+    /// TLS sessions refused: no TLS, broken, or nothing in common.
+    pub tls_failures: Counter,
+    /// TLS streams that ended without a good-bye.
+    pub tls_truncated: Counter,
     /// Panics caught.
     pub panics: Counter,
     /// Turns of the event loop.
@@ -139,6 +151,10 @@ pub struct Metrics {
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
     pub backlog_total: AtomicU64,
+    /// Certificates taken over from their files while the broker ran.
+    pub tls_reloads: AtomicU64,
+    /// Certificates that were refused then, the one before being kept.
+    pub tls_reload_errors: AtomicU64,
     /// When counting began.
     pub started: Instant,
 }
@@ -150,6 +166,8 @@ impl Metrics {
             workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
+            tls_reloads: AtomicU64::new(0),
+            tls_reload_errors: AtomicU64::new(0),
             started: Instant::now(),
         }
     }

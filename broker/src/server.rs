@@ -1,10 +1,11 @@
-//! The broker as a whole: starts the workers and the control plane on one port, and stops them.
+//! The broker as a whole: starts the workers and the control plane, and stops them.
 //!
 //! Makes what they share and wires them up; does nothing per connection or message.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,8 @@ use crate::hub::mailbox::Mail;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::sys;
+use crate::tls::{Certificate, Keyring};
+use crate::worker::accept::Door;
 use crate::worker::admission::Admission;
 use crate::worker::{Parts, Worker, make_poll};
 
@@ -53,6 +56,8 @@ const CONTROL_GRACE: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Server {
     local_addr: SocketAddr,
+    tls_addr: Option<SocketAddr>,
+    keyring: Option<Arc<Keyring>>,
     shared: Arc<Shared>,
     wakers: Arc<[Waker]>,
     workers: Vec<JoinHandle<()>>,
@@ -75,7 +80,12 @@ impl Server {
         let count = count.clamp(1, WORKERS_MAX);
         let keys = Keys::load(&config)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let (listeners, local_addr) = listen(config.listen, count)?;
+        let keyring = match config.tls.is_on() {
+            true => Some(Arc::new(Keyring::load(&config.tls).map_err(io::Error::other)?)),
+            false => None,
+        };
+        let Doors { of_workers, plain_addr, tls_addr } = doors(&config, count, keyring.as_ref())?;
+        let local_addr = plain_addr.or(tls_addr).ok_or(io::ErrorKind::InvalidInput)?;
         let mut reload = Reload::new(config.clone());
         let config = Arc::new(config);
         let origins = AllowedOrigins::parse(&config.allow_origin)
@@ -88,6 +98,9 @@ impl Server {
         let shared = Shared::new(count, &config, unix_s).with_verifier(keys.watch()?);
         let shared = Arc::new(shared);
         reload.add(topic_rules(&shared));
+        if let Some(keyring) = &keyring {
+            reload.add(certificate(keyring, &metrics));
+        }
         let admission = Arc::new(Admission::new(&config, connections_max(&config)));
         let origins = Arc::new(origins);
 
@@ -95,7 +108,7 @@ impl Server {
         let (polls, wakers): (Vec<_>, Vec<_>) = polls.into_iter().unzip();
         let wakers: Arc<[Waker]> = wakers.into();
         let mut workers = Vec::with_capacity(count);
-        for (index, (poll, listener)) in polls.into_iter().zip(listeners).enumerate() {
+        for (index, (poll, doors)) in polls.into_iter().zip(of_workers).enumerate() {
             let parts = Parts {
                 index,
                 config: config.clone(),
@@ -106,18 +119,40 @@ impl Server {
                 control: sender.clone(),
                 started,
             };
-            let worker = Worker::new(parts, poll, wakers.clone(), listener)?;
+            let worker = Worker::new(parts, poll, wakers.clone(), doors)?;
             let core = config.pin.then(|| cores[index % cores.len()]);
             workers.push(spawn(index, core, worker)?);
         }
         lifecycle.advance(Phase::Ready);
         let signals = Some(signals);
-        Ok(Self { local_addr, shared, wakers, workers, control, signals, lifecycle, reload })
+        Ok(Self {
+            local_addr,
+            tls_addr,
+            keyring,
+            shared,
+            wakers,
+            workers,
+            control,
+            signals,
+            lifecycle,
+            reload,
+        })
     }
 
-    /// The address it listens on, with the port the system chose if 0 was asked for.
+    /// The address it listens on, with the port the system chose if 0 was asked for. If it speaks
+    /// TLS alone, that is [`tls_addr`](Self::tls_addr).
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The address it speaks TLS on, if it does.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls_addr
+    }
+
+    /// The certificate that connections are shown now, if TLS is spoken.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.keyring.as_ref().map(|keyring| keyring.certificate())
     }
 
     /// How many workers it has.
@@ -177,6 +212,50 @@ fn topic_rules(shared: &Arc<Shared>) -> Part {
         let (shared, rules) = (shared.clone(), Rules::new(config));
         Ok(Box::new(move || shared.directory.replace_rules(rules)))
     })
+}
+
+/// The certificate, whether the settings name other files or the same with something else in them.
+fn certificate(keyring: &Arc<Keyring>, metrics: &Arc<Metrics>) -> Part {
+    let (keyring, metrics) = (keyring.clone(), metrics.clone());
+    Part::new("certificate", &["tls_cert", "tls_key"], move |config| {
+        let (keyring, metrics) = (keyring.clone(), metrics.clone());
+        match keyring.prepare(&config.tls) {
+            Ok(new) => Ok(Box::new(move || {
+                keyring.replace(new);
+                metrics.tls_reloads.fetch_add(1, Ordering::Relaxed);
+                let Certificate { fingerprint, .. } = keyring.certificate();
+                tracing::info!(%fingerprint, "the certificate for new connections");
+            })),
+            Err(error) => {
+                metrics.tls_reload_errors.fetch_add(1, Ordering::Relaxed);
+                Err(error.to_string())
+            }
+        }
+    })
+}
+
+/// What each worker accepts from, and where that is.
+struct Doors {
+    of_workers: Vec<Vec<Door>>,
+    plain_addr: Option<SocketAddr>,
+    tls_addr: Option<SocketAddr>,
+}
+
+fn doors(config: &Config, count: usize, keyring: Option<&Arc<Keyring>>) -> io::Result<Doors> {
+    let mut of_workers: Vec<Vec<Door>> = (0..count).map(|_| Vec::new()).collect();
+    let mut open = |address: SocketAddr, keyring: Option<&Arc<Keyring>>| {
+        let at = |error: io::Error| {
+            io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
+        };
+        let (listeners, address) = listen(address, count).map_err(at)?;
+        for (doors, listener) in of_workers.iter_mut().zip(listeners) {
+            doors.push(Door::new(listener, keyring.cloned()));
+        }
+        Ok::<_, io::Error>(address)
+    };
+    let plain_addr = config.tls.plain.then(|| open(config.listen, None)).transpose()?;
+    let tls_addr = keyring.map(|_| open(config.tls.listen, keyring)).transpose()?;
+    Ok(Doors { of_workers, plain_addr, tls_addr })
 }
 
 /// One listener per worker, all on the same address: the kernel spreads connections over them.

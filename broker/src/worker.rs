@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use broker_proto::handshake::{AllowedOrigins, HeadLimits};
 use broker_proto::json;
 use mio::event::Event;
-use mio::net::TcpListener;
 use mio::{Events, Poll, Token, Waker};
 use slab::Slab;
 
@@ -24,24 +23,27 @@ use crate::hub::workers::members;
 use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
 
-mod accept;
+pub mod accept;
 pub mod admission;
 mod closing;
 pub mod connection;
 mod deadlines;
 mod drain;
 mod flush;
+mod handshakes;
 mod opening;
 mod read;
 mod system;
 
-use self::accept::Accepting;
+use self::accept::{Accepting, Door};
 use self::admission::Admission;
 use self::connection::{Connection, Ticks};
 use self::flush::Stage;
+use self::handshakes::Handshakes;
 
-const LISTENER: Token = Token(usize::MAX);
-const WAKER: Token = Token(usize::MAX - 1);
+const WAKER: Token = Token(usize::MAX);
+/// The first listener's; those of the others follow. No connection has a slot with such a number.
+const DOORS: usize = usize::MAX - 16;
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
 /// Deadlines are looked at this often.
@@ -75,9 +77,8 @@ pub struct Worker {
     core: Core,
     poll: Poll,
     wakers: Arc<[Waker]>,
-    listener: Option<TcpListener>,
-    accepting: Accepting,
-    accept_pause: Duration,
+    doors: Vec<Door>,
+    handshakes: Handshakes,
     admission: Arc<Admission>,
     origins: Arc<AllowedOrigins>,
     head_limits: HeadLimits,
@@ -92,6 +93,8 @@ pub struct Worker {
     next_session: u64,
     /// The one receive buffer, used by whichever connection is read.
     buffer: Vec<u8>,
+    /// What came under TLS, of whichever connection is read; empty if TLS is not spoken.
+    sealed: Vec<u8>,
     /// The answer to the handshake at hand.
     response: Vec<u8>,
     stage: Stage,
@@ -125,25 +128,28 @@ pub fn make_poll() -> io::Result<(Poll, Waker)> {
 }
 
 impl Worker {
-    /// A worker that will accept from `listener`.
+    /// A worker that will accept at these doors.
     pub fn new(
         parts: Parts,
         poll: Poll,
         wakers: Arc<[Waker]>,
-        mut listener: TcpListener,
+        mut doors: Vec<Door>,
     ) -> io::Result<Self> {
-        poll.registry().register(&mut listener, LISTENER, mio::Interest::READABLE)?;
+        for (token, door) in (DOORS..).zip(&mut doors) {
+            door.register(poll.registry(), Token(token))?;
+        }
         let Parts { index, config, origins, admission, shared, metrics, control, started } = parts;
         let hub = Hub::new(index, shared, config.clone(), metrics.clone());
         let head_limits = opening::head_limits(&config);
+        let handshakes = Handshakes::new(config.tls.handshakes_max);
+        let sealed = if config.tls.is_on() { read::READ_BYTES_MAX } else { 0 };
         let core = Core { index, hub, parser: json::Parser::new(), config, metrics, now_ms: 0 };
         Ok(Self {
             core,
             poll,
             wakers,
-            listener: Some(listener),
-            accepting: Accepting::OnEvent,
-            accept_pause: Duration::ZERO,
+            doors,
+            handshakes,
             admission,
             origins,
             head_limits,
@@ -156,6 +162,7 @@ impl Worker {
             next_generation: 0,
             next_session: 0,
             buffer: vec![0; read::READ_BYTES_MAX],
+            sealed: vec![0; sealed],
             response: Vec::new(),
             stage: Stage::default(),
             touched: Vec::new(),
@@ -191,19 +198,18 @@ impl Worker {
         self.core.counters().turns.add(1);
         self.step_down();
         self.core.hub.handle_time(self.core.now_ms);
+        self.handshakes.begin_turn();
         // Whoever is put there from here on waits for the next turn: in each, one read for each.
         let waiting = self.run_queue.len();
         for event in events {
             match event.token() {
-                LISTENER => self.accept(),
                 WAKER => self.core.counters().wakes.add(1),
+                Token(token @ DOORS..) => self.accept(token - DOORS),
                 token => self.handle_event(token, event),
             }
             self.relieve();
         }
-        if let Accepting::NextTurn | Accepting::PausedUntil(_) = self.accepting {
-            self.accept();
-        }
+        self.accept_again();
         for _ in 0..waiting {
             let Some((slot, generation)) = self.run_queue.pop_front() else { break };
             if self.is_current(slot, generation) {
@@ -287,14 +293,16 @@ impl Worker {
     fn timeout(&mut self) -> Duration {
         let has_work = !self.run_queue.is_empty()
             || !self.stepping.is_empty()
-            || matches!(self.accepting, Accepting::NextTurn);
+            || self.doors.iter().any(|door| door.accepting() == Accepting::NextTurn);
         if has_work || !self.core.hub.park() {
             return Duration::ZERO;
         }
         self.read_clock();
         let mut until = self.next_sweep_ms;
-        if let Accepting::PausedUntil(at_ms) = self.accepting {
-            until = until.min(at_ms);
+        for door in &self.doors {
+            if let Accepting::PausedUntil(at_ms) = door.accepting() {
+                until = until.min(at_ms);
+            }
         }
         if let Some(at_ms) = self.core.hub.next_due_ms() {
             until = until.min(at_ms);

@@ -3,8 +3,10 @@
 //! Each rule names both settings as the operator wrote them, and why. Called by `load` at the end.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::load::Origin;
+use super::tls::Tls;
 use super::{Config, SHUTDOWN_MS_MAX};
 
 /// The first rule that is broken, as a line for the operator.
@@ -39,6 +41,46 @@ pub(super) fn together(config: &Config, origins: &BTreeMap<String, Origin>) -> R
             spell("close_timeout_ms", config.close_timeout_ms),
         ));
     }
+    tls(config, origins)
+}
+
+/// What has to come together for TLS, and what rules each other out.
+fn tls(config: &Config, origins: &BTreeMap<String, Origin>) -> Result<(), String> {
+    let Config { listen, tls, .. } = config;
+    let spell = |key: &str, value: &dyn ToString| {
+        origins.get(key).unwrap_or(&Origin::Default).spell(key, &value.to_string())
+    };
+    let is_named = |path: &Path| !path.as_os_str().is_empty();
+    let (cert, key) =
+        (spell("tls_cert", &tls.cert.display()), spell("tls_key", &tls.key.display()));
+    match (is_named(&tls.cert), is_named(&tls.key)) {
+        (true, false) => {
+            return Err(format!("{cert} without tls_key: a certificate is of no use without it"));
+        }
+        (false, true) => {
+            return Err(format!("{key} without tls_cert: a key proves nothing without it"));
+        }
+        (true, true) if tls.self_signed => {
+            let made = spell("tls_self_signed", &true);
+            return Err(format!("{cert} and {made}: there can be only one certificate"));
+        }
+        _ => {}
+    }
+    if !tls.is_on() {
+        if tls.listen != Tls::default().listen {
+            let listen = spell("tls_listen", &tls.listen);
+            return Err(format!(
+                "{listen} without a certificate: add tls_cert and tls_key, or tls_self_signed"
+            ));
+        }
+        if !tls.plain {
+            let plain = spell("plain", &false);
+            return Err(format!("{plain} without a certificate: nothing would be listened on"));
+        }
+    } else if tls.plain && tls.listen == *listen && listen.port() != 0 {
+        let (plain, sealed) = (spell("listen", listen), spell("tls_listen", &tls.listen));
+        return Err(format!("{plain} and {sealed} are the same: one port speaks TLS or does not"));
+    }
     Ok(())
 }
 
@@ -46,8 +88,15 @@ pub(super) fn together(config: &Config, origins: &BTreeMap<String, Origin>) -> R
 fn access(config: &Config, origins: &BTreeMap<String, Origin>) -> Result<(), String> {
     let spell =
         |key: &str, value: &str| origins.get(key).unwrap_or(&Origin::Default).spell(key, value);
-    if !config.has_keys() && !config.listen.ip().is_loopback() && !config.open {
-        let listen = spell("listen", &config.listen.to_string());
+    let plain = config.tls.plain.then_some(("listen", config.listen));
+    let sealed = config.tls.is_on().then_some(("tls_listen", config.tls.listen));
+    let mut listens = plain.into_iter().chain(sealed);
+    let reachable = listens.find(|(_, address)| !address.ip().is_loopback());
+    if let Some((key, address)) = reachable
+        && !config.has_keys()
+        && !config.open
+    {
+        let listen = spell(key, &address.to_string());
         return Err(format!(
             "{listen}: others than this machine can connect, and nobody has to say who they are. \
              Set keys for tokens (auth_hmac_secret_file, or [[auth.key]] in the file), or open = \

@@ -5,7 +5,6 @@
 //! answer 10 s, and no connection lives longer than 5 minutes. Run by `control::start`.
 
 use std::convert::Infallible;
-use std::io::Write;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use tower::Service;
 
 use super::socket::Socket;
+use super::stream::Stream;
 use super::{Handed, answer};
 use crate::config::Config;
 
@@ -59,8 +59,7 @@ pub(super) async fn run(
                 if connections.len() < connections_max {
                     take(handed, &mut connections, &http, &router, &stopping);
                 } else {
-                    // The answer fits a fresh socket's buffer; if not, the peer sees the end alone.
-                    let _ = (&handed.socket).write(answer::TOO_MANY);
+                    handed.turn_away(answer::TOO_MANY);
                 }
             }
             Some(ended) = connections.join_next() => {
@@ -107,13 +106,14 @@ fn take(
             return;
         }
     };
+    let stream = Stream::new(stream, handed.tls);
     let socket = Socket::new(handed.read, stream, STALL_TIMEOUT);
     let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
     connections.spawn(serve(socket, handed.peer, http, router, stopping));
 }
 
 async fn serve(
-    socket: Socket<TcpStream>,
+    socket: Socket<Stream>,
     peer: SocketAddr,
     http: http1::Builder,
     router: Router,

@@ -30,7 +30,7 @@ impl Plane {
         near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        self.sender.try_hand(Handed { socket, peer, read: read.to_vec() }).unwrap();
+        self.sender.try_hand(Handed { socket, tls: None, peer, read: read.to_vec() }).unwrap();
         near
     }
 
@@ -132,7 +132,8 @@ fn stopping_ends_idle_connections_and_takes_no_more() {
 
     let _near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, peer) = listener.accept().unwrap();
-    let back = sender.try_hand(Handed { socket, peer, read: b"GET".to_vec() }).unwrap_err();
+    let back =
+        sender.try_hand(Handed { socket, tls: None, peer, read: b"GET".to_vec() }).unwrap_err();
     assert_eq!(back.read, b"GET");
 }
 

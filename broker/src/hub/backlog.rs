@@ -17,6 +17,8 @@ pub struct Backlog {
     /// How much of the first frame was sent.
     offset: usize,
     bytes: u64,
+    /// What was taken off the frames, but waits sealed by TLS.
+    sealed: u64,
     own_bytes: u64,
     messages: u32,
     /// The answer to the newest ping, until no other answer is among the frames.
@@ -44,6 +46,7 @@ impl Backlog {
             protocol,
             offset: 0,
             bytes: 0,
+            sealed: 0,
             own_bytes: 0,
             messages: 0,
             pong: None,
@@ -83,9 +86,20 @@ impl Backlog {
         }
     }
 
-    /// Bytes that wait, without a pong that is not queued.
+    /// Bytes that wait, sealed or not, without a pong that is not queued.
     pub fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.sealed
+    }
+
+    /// Bytes of them that are no frames any more: TLS has sealed them, and nothing can be taken
+    /// back.
+    pub fn sealed(&self) -> u64 {
+        self.sealed
+    }
+
+    /// Notes how many bytes wait sealed now.
+    pub fn set_sealed(&mut self, sealed: usize) {
+        self.sealed = sealed as u64;
     }
 
     /// Bytes of them that are no shared message.
@@ -100,7 +114,7 @@ impl Backlog {
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.pong.is_none()
+        self.frames.is_empty() && self.pong.is_none() && self.sealed == 0
     }
 
     /// The slices to be sent next, in order.

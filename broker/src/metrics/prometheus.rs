@@ -85,7 +85,7 @@ const fn bytes(metric: PerWorker) -> PerWorker {
 }
 
 #[rustfmt::skip] // A table: one series a line.
-const PER_WORKER: [PerWorker; 24] = [
+const PER_WORKER: &[PerWorker] = &[
     gauge("connections", "Sockets open, whatever their state", |w| &w.connections),
     counter("accepted", "Sockets accepted", |w| &w.accepted),
     counter("handshakes", "WebSocket handshakes completed", |w| &w.handshakes),
@@ -108,6 +108,12 @@ const PER_WORKER: [PerWorker; 24] = [
     bytes(gauge("mailbox", "Bytes in the worker's mailbox", |w| &w.mailbox_bytes)),
     counter("read_pauses", "Times a connection was not read because a limit was reached", |w| &w.read_pauses),
     counter("accept_errors", "Accepts that failed", |w| &w.accept_errors),
+    counter("tls_handshakes", "TLS handshakes completed", |w| &w.tls_handshakes),
+    counter("tls_resumed", "TLS handshakes that went on from an earlier session", |w| &w.tls_resumed),
+    gauge("tls_handshaking", "TLS handshakes that are not over", |w| &w.tls_handshaking),
+    counter("tls_shed", "TLS handshakes dropped because there were too many", |w| &w.tls_shed),
+    counter("tls_failures", "TLS sessions refused", |w| &w.tls_failures),
+    counter("tls_truncated", "TLS streams that ended without a good-bye", |w| &w.tls_truncated),
     counter("panics", "Panics caught", |w| &w.panics),
     counter("turns", "Turns of the event loop", |w| &w.turns),
 ];
@@ -117,7 +123,7 @@ struct Scrape(Arc<Metrics>);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for metric in &PER_WORKER {
+        for metric in PER_WORKER {
             self.encode_per_worker(&mut encoder, metric)?;
         }
         self.encode_closes(&mut encoder)?;
@@ -175,6 +181,11 @@ impl Scrape {
         let backlog = self.0.backlog_total.load(Ordering::Relaxed);
         let help = "Bytes that wait for all connections, as held against the limit";
         encode_gauge(encoder, "backlog_total", help, Some(&Unit::Bytes), backlog)?;
+        let reloads = self.0.tls_reloads.load(Ordering::Relaxed);
+        encode_counter(encoder, "tls_reloads", "Certificates taken over while running", reloads)?;
+        let errors = self.0.tls_reload_errors.load(Ordering::Relaxed);
+        let help = "Certificates that could not be taken over, the old one being kept";
+        encode_counter(encoder, "tls_reload_errors", help, errors)?;
         let uptime = self.0.started.elapsed().as_secs();
         let help = "Time since the broker started";
         encode_gauge(encoder, "uptime", help, Some(&Unit::Seconds), uptime)?;
@@ -204,6 +215,16 @@ fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
 
 fn labels<'a>(worker: usize, name: &'a str, value: &'a str) -> impl EncodeLabelSet + use<'a> {
     ([("worker", worker as u64)], [(name, value)])
+}
+
+fn encode_counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: u64,
+) -> fmt::Result {
+    let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    encode_value(metric, MetricType::Counter, value)
 }
 
 fn encode_gauge(

@@ -1,14 +1,17 @@
 //! Accepting connections, and what happens when there are no descriptors left.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
 use super::connection::Connection;
 use super::{Worker, token_of};
+use crate::tls::Keyring;
 use crate::transport::Socket;
 
 /// Connections accepted in one turn; the rest wait for the next.
@@ -16,6 +19,15 @@ const ACCEPTS_PER_TURN: usize = 64;
 /// The first pause when descriptors run out; doubled up to [`PAUSE_MAX`] while it goes on.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// A listener of a worker, and what is spoken on what it accepts.
+#[derive(Debug)]
+pub struct Door {
+    listener: TcpListener,
+    keyring: Option<Arc<Keyring>>,
+    accepting: Accepting,
+    pause: Duration,
+}
 
 /// When to accept again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,50 +38,93 @@ pub(super) enum Accepting {
     NextTurn,
     /// Not before this time of the broker's clock: descriptors have run out.
     PausedUntil(u64),
-    /// Never again: the broker is stopping.
-    Stopped,
+}
+
+impl Door {
+    /// Accepts from `listener`; TLS is spoken if there is a keyring for it.
+    pub fn new(listener: TcpListener, keyring: Option<Arc<Keyring>>) -> Self {
+        Self { listener, keyring, accepting: Accepting::OnEvent, pause: Duration::ZERO }
+    }
+
+    /// Asks for an event when someone waits.
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.register(&mut self.listener, token, Interest::READABLE)
+    }
+
+    /// When it has to be looked at without an event.
+    pub(super) fn accepting(&self) -> Accepting {
+        self.accepting
+    }
 }
 
 impl Worker {
-    /// Accepts what waits, as far as one turn goes.
-    pub(super) fn accept(&mut self) {
-        if let Accepting::PausedUntil(at_ms) = self.accepting
-            && self.core.now_ms < at_ms
-        {
-            return;
+    /// Accepts where no event will tell that someone waits.
+    pub(super) fn accept_again(&mut self) {
+        for door in 0..self.doors.len() {
+            match self.doors[door].accepting {
+                Accepting::OnEvent => {}
+                Accepting::PausedUntil(at_ms) if self.core.now_ms < at_ms => {}
+                Accepting::NextTurn | Accepting::PausedUntil(_) => self.accept(door),
+            }
         }
+    }
+
+    /// Accepts what waits at a door, as far as one turn goes.
+    pub(super) fn accept(&mut self, door: usize) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let Some(listener) = &self.listener else { return };
-            match listener.accept() {
-                Ok((stream, peer)) => self.admit(stream, peer),
+            let Some(open) = self.doors.get_mut(door) else { return };
+            if let Accepting::PausedUntil(at_ms) = open.accepting
+                && self.core.now_ms < at_ms
+            {
+                return;
+            }
+            match open.listener.accept() {
+                Ok((stream, peer)) => self.admit(door, stream, peer),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.accepting = Accepting::OnEvent;
-                    self.accept_pause = Duration::ZERO;
+                    open.accepting = Accepting::OnEvent;
+                    open.pause = Duration::ZERO;
                     return;
                 }
                 Err(error) if has_run_out(&error) => {
-                    self.pause_accepting(&error);
+                    self.pause_accepting(door, &error);
                     return;
                 }
                 // The peer was gone before we came to it.
                 Err(_) => self.core.counters().accept_errors.add(1),
             }
         }
-        self.accept_pause = Duration::ZERO;
-        self.accepting = Accepting::NextTurn;
+        if let Some(open) = self.doors.get_mut(door) {
+            open.pause = Duration::ZERO;
+            open.accepting = Accepting::NextTurn;
+        }
     }
 
-    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn admit(&mut self, door: usize, stream: TcpStream, peer: SocketAddr) {
         self.core.counters().accepted.add(1);
+        let keyring = self.doors[door].keyring.clone();
         if let Err(refusal) = self.admission.enter(peer.ip(), self.core.now_ms) {
-            self.turn_away(stream, &refusal);
+            // Under TLS nothing can be said yet.
+            match keyring {
+                None => self.turn_away(Socket::new(stream, None), &refusal),
+                Some(_) => self.core.counters().count_refusal(refusal.status()),
+            }
             return;
         }
+        let session = match keyring.map(|keyring| keyring.session()).transpose() {
+            Ok(session) => session.map(Box::new),
+            Err(error) => {
+                tracing::error!(%error, %peer, "no TLS session could be begun");
+                self.admission.leave();
+                self.core.counters().accept_errors.add(1);
+                return;
+            }
+        };
+        let has_tls = session.is_some();
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        let mut socket = Socket::new(stream);
+        let mut socket = Socket::new(stream, session);
         if let Err(error) = socket.register(self.poll.registry(), token_of(slot, generation)) {
             tracing::warn!(%error, %peer, "could not watch a new connection");
             self.admission.leave();
@@ -80,20 +135,24 @@ impl Worker {
         entry.insert(Connection::new(socket, generation, self.now, max));
         self.arm(slot);
         self.core.counters().connections.add(1);
+        if has_tls {
+            self.begin_handshake(slot, generation);
+        }
     }
 
-    fn pause_accepting(&mut self, error: &std::io::Error) {
+    fn pause_accepting(&mut self, door: usize, error: &io::Error) {
         self.core.counters().accept_errors.add(1);
-        if self.accept_pause.is_zero() {
+        let now_ms = self.core.now_ms;
+        let door = &mut self.doors[door];
+        if door.pause.is_zero() {
             tracing::warn!(%error, "can't accept: out of descriptors or memory; trying again");
         }
-        self.accept_pause = (self.accept_pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
-        self.accepting =
-            Accepting::PausedUntil(self.core.now_ms + self.accept_pause.as_millis() as u64);
+        door.pause = (door.pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        door.accepting = Accepting::PausedUntil(now_ms + door.pause.as_millis() as u64);
     }
 }
 
-fn has_run_out(error: &std::io::Error) -> bool {
+fn has_run_out(error: &io::Error) -> bool {
     let lacking = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS];
     lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

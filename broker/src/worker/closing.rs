@@ -108,6 +108,7 @@ impl Worker {
             self.core.counters().backlogged.sub(1);
         }
         self.core.counters().connections.sub(1);
+        self.forget_handshake(connection.handshaking);
         self.admission.leave();
         Some(connection)
     }

@@ -51,6 +51,8 @@ pub struct Connection {
     pub commanded: bool,
     /// It stands in the run queue.
     pub queued: bool,
+    /// It is among the worker's TLS handshakes.
+    pub handshaking: bool,
     /// Not read, because a mailbox it publishes into is full.
     pub paused: bool,
     /// Not read, because it does not read its answers.
@@ -123,6 +125,7 @@ impl Connection {
             reason: None,
             commanded: false,
             queued: false,
+            handshaking: false,
             paused: false,
             choked: false,
             ended: false,

@@ -5,7 +5,6 @@ use broker_proto::handshake::Refusal;
 use broker_proto::ws::CloseCode;
 
 use super::Worker;
-use super::accept::Accepting;
 use super::connection::Phase;
 use crate::hub::Disconnect;
 use crate::metrics::CloseReason;
@@ -17,8 +16,7 @@ impl Worker {
             return;
         }
         self.drain_until = Some(self.core.now_ms + self.core.config.drain_timeout_ms);
-        self.listener = None;
-        self.accepting = Accepting::Stopped;
+        self.doors.clear();
         let slots: Vec<usize> = self.connections.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             if matches!(self.connections[slot].phase, Phase::Head(_)) {

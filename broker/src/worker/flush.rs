@@ -63,8 +63,10 @@ impl Worker {
             Outcome::Ended => return self.remove(slot, CloseReason::Lost),
         };
         counters.bytes_out.add(sent as u64);
-        if sent < bytes.len() {
-            let backlog = keep(outbox, &self.stage.list, protocol, sent);
+        let unsent = connection.socket.unsent();
+        if sent < bytes.len() || unsent > 0 {
+            let mut backlog = keep(outbox, &self.stage.list, protocol, sent);
+            backlog.set_sealed(unsent);
             connection.backlog = Some(Box::new(backlog));
             connection.progress = self.now;
             counters.backlogged.add(1);
@@ -78,7 +80,10 @@ impl Worker {
     /// Sends more of a backlog: the socket is writable again.
     pub(super) fn flush_backlog(&mut self, slot: usize) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(backlog) = &mut connection.backlog else { return };
+        let Some(backlog) = &mut connection.backlog else {
+            connection.socket.flush();
+            return;
+        };
         let counters = &self.core.metrics.workers[self.core.index];
         let before = backlog.bytes();
         let offer = &mut self.stage.bytes;
@@ -93,7 +98,13 @@ impl Worker {
                 }
             }
             counters.sends.add(1);
-            let sent = match connection.socket.write(offer) {
+            let written = connection.socket.write(offer);
+            let unsent = connection.socket.unsent();
+            if (unsent as u64) < backlog.sealed() {
+                connection.progress = self.now;
+            }
+            backlog.set_sealed(unsent);
+            let sent = match written {
                 Outcome::Moved(sent) => sent,
                 Outcome::WouldBlock => break,
                 Outcome::Ended => {
@@ -105,7 +116,7 @@ impl Worker {
             counters.bytes_out.add(sent as u64);
             connection.progress = self.now;
             backlog.advance(sent);
-            if sent < offer.len() {
+            if sent < offer.len() || unsent > 0 {
                 break;
             }
         }

@@ -112,12 +112,13 @@ impl Worker {
     fn hand_to_control(&mut self, slot: usize, read: &[u8]) {
         let Some(connection) = self.detach(slot) else { return };
         self.core.counters().http_requests.add(1);
-        let socket = connection.socket.into_stream(self.poll.registry());
+        let (socket, tls) = connection.socket.into_parts(self.poll.registry());
         let peer = socket.peer_addr().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let handed = Handed { socket, peer, read: read.to_vec() };
+        let handed = Handed { socket, tls, peer, read: read.to_vec() };
         if let Err(handed) = self.control.try_hand(handed) {
             let refusal = Refusal::unavailable("too many HTTP requests wait");
-            self.turn_away(mio::net::TcpStream::from_std(handed.socket), &refusal);
+            let stream = mio::net::TcpStream::from_std(handed.socket);
+            self.turn_away(Socket::new(stream, handed.tls), &refusal);
         }
     }
 
@@ -137,8 +138,7 @@ impl Worker {
     }
 
     /// Answers with an HTTP status on a socket that is dropped then.
-    pub(super) fn turn_away(&mut self, stream: mio::net::TcpStream, refusal: &Refusal) {
-        let mut socket = Socket::new(stream);
+    pub(super) fn turn_away(&mut self, mut socket: Socket, refusal: &Refusal) {
         respond(&mut socket, refusal);
         self.core.counters().count_refusal(refusal.status());
         if self.may_log() {

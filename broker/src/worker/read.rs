@@ -10,7 +10,8 @@ use super::{Core, Worker};
 use crate::hub::protocol::Protocol;
 use crate::hub::{Disconnect, Hub};
 use crate::metrics::CloseReason;
-use crate::transport::Outcome;
+use crate::tls::Refused;
+use crate::transport::Input;
 
 /// Bytes read from one connection in one turn.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
@@ -35,22 +36,31 @@ impl Worker {
             self.pause(slot);
             return;
         }
+        if connection.handshaking && !self.handshakes.take_read() {
+            self.read_again(slot);
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
-        match connection.socket.read(&mut buffer) {
-            Outcome::Moved(len) => {
+        match connection.socket.read(&mut buffer, &mut self.sealed) {
+            Input::Bytes { len, more } => {
                 connection.heard = self.now;
                 connection.pinged = None;
                 self.core.counters().bytes_in.add(len as u64);
-                self.handle_bytes(slot, &mut buffer[..len]);
+                self.check_handshake(slot);
+                if len > 0 {
+                    self.handle_bytes(slot, &mut buffer[..len]);
+                }
                 // A short read has emptied the socket, and an event will tell of more: not of
                 // the end, though, if that has come in the same event as the bytes.
                 let hung_up = self.connections.get(slot).is_some_and(|open| open.hung_up);
-                if len == buffer.len() || hung_up {
+                if more || hung_up {
                     self.read_again(slot);
                 }
             }
-            Outcome::WouldBlock => {}
-            Outcome::Ended => self.handle_end(slot),
+            Input::WouldBlock => {}
+            Input::Ended => self.handle_end(slot),
+            Input::Truncated => self.handle_truncation(slot),
+            Input::Refused(refused) => self.handle_refused_tls(slot, &refused),
         }
         self.buffer = buffer;
     }
@@ -142,6 +152,36 @@ impl Worker {
         connection.since = self.now;
         connection.reason.get_or_insert(CloseReason::Lost);
         self.core.hub.unsubscribe_all(slot as u32);
+        self.arm(slot);
+    }
+}
+
+impl Worker {
+    /// A TLS stream ended without a word. Between us and the peer somebody may have cut it, so
+    /// nothing is made of it; only who was closing anyway is let go in peace.
+    fn handle_truncation(&mut self, slot: usize) {
+        self.core.counters().tls_truncated.add(1);
+        match self.connections.get(slot).map(|connection| &connection.phase) {
+            Some(Phase::Finishing | Phase::Lingering) => self.handle_end(slot),
+            _ => self.remove(slot, CloseReason::Lost),
+        }
+    }
+
+    /// What came is no TLS, or broken. The alert is out; the peer gets a moment to read it.
+    fn handle_refused_tls(&mut self, slot: usize, refused: &Refused) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let was_handshaking = std::mem::take(&mut connection.handshaking);
+        connection.phase = Phase::Lingering;
+        connection.since = self.now;
+        connection.socket.shutdown_write();
+        connection.reason.get_or_insert(CloseReason::Protocol);
+        let peer = connection.socket.peer();
+        self.forget_handshake(was_handshaking);
+        self.core.hub.unsubscribe_all(slot as u32);
+        self.core.counters().tls_failures.add(1);
+        if self.may_log() {
+            tracing::info!(peer, reason = %refused, "refused a TLS session");
+        }
         self.arm(slot);
     }
 }

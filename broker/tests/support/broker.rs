@@ -20,6 +20,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 pub(crate) struct Broker {
     process: Running,
     address: SocketAddr,
+    tls_address: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -44,7 +45,16 @@ impl Broker {
             let (stdout, stderr) = (process.stdout.text(), process.stderr.text());
             panic!("the broker does not listen\nstdout: {stdout}\nstderr: {stderr}");
         };
-        Self { process, address }
+        let tls_address = match arguments.iter().any(|flag| flag.starts_with("--tls-")) {
+            true => process.wait_for_output(START_LIMIT, tls_address),
+            false => None,
+        };
+        Self { process, address, tls_address }
+    }
+
+    /// Where it speaks TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        self.tls_address.expect("TLS was asked for")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -149,6 +159,12 @@ fn listening_address(stdout: &str) -> Option<SocketAddr> {
     let (line, _) = stdout.split_once('\n')?;
     let rest = line.strip_prefix("altavoz ")?.split_once(" listening on http://")?.1;
     rest.split_once(" (ws://")?.0.parse().ok()
+}
+
+/// Reads `altavoz VERSION listening on https://ADDRESS (wss://…`.
+fn tls_address(stdout: &str) -> Option<SocketAddr> {
+    let (_, rest) = stdout.split_once(" listening on https://")?;
+    rest.split_once(" (wss://")?.0.parse().ok()
 }
 
 fn sum_samples(exposition: &str, sample: &str) -> f64 {

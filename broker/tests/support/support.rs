@@ -9,5 +9,6 @@
 pub(crate) mod broker;
 pub(crate) mod http;
 pub(crate) mod process;
+pub(crate) mod tls;
 pub(crate) mod tools;
 pub(crate) mod ws_client;

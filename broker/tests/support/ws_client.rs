@@ -11,6 +11,8 @@ use broker_proto::ws::{
     CloseCode, Decoder, Event, Opcode, ProtocolError, Role, close_payload, encode_masked_frame,
 };
 
+use super::tls::Wire;
+
 const KEY: [u8; 16] = *b"the sample nonce";
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
@@ -38,7 +40,7 @@ pub(crate) enum Received {
 
 /// A connection, open or not.
 pub(crate) struct WsClient {
-    stream: TcpStream,
+    stream: Wire,
     decoder: Decoder,
     queue: VecDeque<Received>,
     chunk: Vec<u8>,
@@ -60,8 +62,19 @@ impl WsClient {
     ) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
         stream.set_nodelay(true)?;
+        Self::over(Wire::Plain(stream), &address.to_string(), path, protocols, headers)
+    }
+
+    /// Opens a WebSocket on a connection that is there already.
+    pub(crate) fn over(
+        wire: Wire,
+        host: &str,
+        path: &str,
+        protocols: &[&str],
+        headers: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let mut client = Self {
-            stream,
+            stream: wire,
             decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX),
             queue: VecDeque::new(),
             chunk: vec![0; 64 * 1024],
@@ -69,7 +82,7 @@ impl WsClient {
         };
         let handshake = ClientHandshake::new(KEY);
         let mut request = Vec::new();
-        handshake.write_request(&mut request, &address.to_string(), path, protocols, headers);
+        handshake.write_request(&mut request, host, path, protocols, headers);
         client.send_raw(&request)?;
         client.read_response(&handshake, protocols)?;
         Ok(client)
@@ -154,16 +167,21 @@ impl WsClient {
 
     /// Ends our side of the TCP stream.
     pub(crate) fn shutdown(&self) -> io::Result<()> {
-        self.stream.shutdown(Shutdown::Write)
+        self.stream.socket().shutdown(Shutdown::Write)
     }
 
     /// The socket itself, for options and for reading past the codec.
     pub(crate) fn stream(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
+    }
+
+    /// What its bytes go through.
+    pub(crate) fn wire(&mut self) -> &mut Wire {
+        &mut self.stream
     }
 
     fn read_response(&mut self, handshake: &ClientHandshake, offered: &[&str]) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(CONNECT_LIMIT))?;
+        self.stream.socket().set_read_timeout(Some(CONNECT_LIMIT))?;
         let mut scanner = HeadScanner::for_response();
         let mut received = Vec::new();
         let head_bytes = loop {
@@ -186,7 +204,7 @@ impl WsClient {
     }
 
     fn read(&mut self, limit: Duration) {
-        self.stream.set_read_timeout(Some(limit)).expect("the limit is not zero");
+        self.stream.socket().set_read_timeout(Some(limit)).expect("the limit is not zero");
         match self.stream.read(&mut self.chunk) {
             Ok(0) => self.queue.push_back(Received::End),
             Ok(length) => {
