@@ -39,5 +39,51 @@ fn turns(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, turns);
+/// Very many topics with one subscriber each, published on in an order that has nothing to do with
+/// that of their making.
+fn among_topics(criterion: &mut Criterion) {
+    const EACH: u32 = 100;
+    let mut group = criterion.benchmark_group("publish on one of");
+    group.throughput(Throughput::Elements(1));
+    let counts: &[u32] = if is_measured() { &[1_000, 100_000, 1_000_000] } else { &[1_000] };
+    for &count in counts {
+        let mut audience = Audience::new(count / EACH, &[]);
+        let name = |number: u32| format!("user/{number}/notices");
+        (0..count).for_each(|number| audience.subscribe(number / EACH, &name(number)));
+        let step = 7919; // a prime
+        let commands: Vec<String> = (0..count.min(100_000))
+            .map(|at| name((u64::from(at) * step % u64::from(count)) as u32))
+            .map(|topic| format!(r#"{{"op":"publish","topic":"{topic}","data":{{"unread":3}}}}"#))
+            .collect();
+        let mut next = commands.iter().cycle();
+        group.bench_function(BenchmarkId::new("topics", count), |bencher| {
+            bencher.iter(|| {
+                let flushed = audience.turn(next.next().expect("it goes round"));
+                assert_eq!(flushed.frames, 1);
+            });
+        });
+    }
+    group.finish();
+}
+
+/// Coming and going where few or very many are.
+fn subscribing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("subscribe and unsubscribe");
+    group.throughput(Throughput::Elements(1));
+    let counts: &[u32] = if is_measured() { &[10, 1_000, 100_000] } else { &[10] };
+    for &count in counts {
+        let mut audience = Audience::new(count, &[TOPIC]);
+        let mut number = 0;
+        group.bench_function(BenchmarkId::new("subscribers", count), |bencher| {
+            bencher.iter(|| {
+                number = (number + 7919) % count;
+                audience.unsubscribe(number, TOPIC);
+                audience.subscribe(number, TOPIC);
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, turns, among_topics, subscribing);
 criterion_main!(benches);

@@ -43,6 +43,7 @@ impl Audience {
             commands_per_second_max: 0,
             mailbox_bytes_max: MAILBOX_BYTES_MAX,
             topics_max: TOPICS_MAX,
+            subscriptions_max: TOPICS_MAX,
             history_messages: 0,
             last_ms: 0,
             ..Config::default()
@@ -54,13 +55,22 @@ impl Audience {
         for slot in PUBLISHER..=PUBLISHER + subscribers {
             audience.hub.open(slot, u64::from(slot), Protocol::Json);
         }
-        for slot in PUBLISHER + 1..=PUBLISHER + subscribers {
-            for filter in filters {
-                let text = format!(r#"{{"op":"subscribe","topic":"{filter}"}}"#);
-                audience.request(slot, &text);
-            }
+        for number in 0..subscribers {
+            filters.iter().for_each(|filter| audience.subscribe(number, filter));
         }
         audience
+    }
+
+    /// One more subscription of subscriber `number`, from 0.
+    pub fn subscribe(&mut self, number: u32, filter: &str) {
+        let text = format!(r#"{{"op":"subscribe","topic":"{filter}"}}"#);
+        self.request(PUBLISHER + 1 + number, &text);
+    }
+
+    /// One subscription less.
+    pub fn unsubscribe(&mut self, number: u32, filter: &str) {
+        let text = format!(r#"{{"op":"unsubscribe","topic":"{filter}"}}"#);
+        self.request(PUBLISHER + 1 + number, &text);
     }
 
     /// The publisher sends a command.

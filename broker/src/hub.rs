@@ -11,6 +11,7 @@
 //! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
 //! | [`delayed`] | messages that wait a little to go out together |
+//! | [`lingering`] | topics that may be forgotten |
 //! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
 //! | [`history`], [`special`], [`cohort`] | what is kept of a topic, and those who do not simply get everything |
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
@@ -39,6 +40,7 @@ pub mod directory;
 pub mod history;
 pub mod interest;
 mod ladder;
+pub mod lingering;
 pub mod lists;
 pub mod mailbox;
 mod members;
@@ -61,6 +63,7 @@ pub mod workers;
 
 use self::cohort::Cohort;
 use self::delayed::Delayed;
+use self::lingering::Lingering;
 use self::lists::Lists;
 use self::mailbox::Mail;
 use self::message::Message;
@@ -100,7 +103,7 @@ pub struct Hub {
     /// That of the rules by which they wait.
     rules_generation: u64,
     /// Topics this hub made, in the order in which to look whether they are still in use.
-    lingering: VecDeque<(Arc<Topic>, u64)>,
+    lingering: Lingering,
     wakes: WorkerSet,
     /// Workers whose mailbox this hub found full, and a publisher was therefore paused.
     full: WorkerSet,
@@ -171,7 +174,7 @@ impl Hub {
             taken: 0,
             delayed: Delayed::default(),
             rules_generation: 0,
-            lingering: VecDeque::new(),
+            lingering: Lingering::default(),
             wakes: 0,
             full: 0,
             publisher_paused: false,
@@ -410,13 +413,12 @@ impl Hub {
         self.tell_gathered();
         let linger_ms = self.config.topic_linger_ms;
         for _ in 0..TICK_TOPICS_MAX {
-            let due = self.lingering.pop_front_if(|(_, due_ms)| *due_ms <= now_ms);
-            let Some((topic, _)) = due else { break };
+            let Some(topic) = self.lingering.pop(now_ms) else { break };
             if !self.shared.retire_if_idle(&topic, now_ms, linger_ms) {
-                self.lingering.push_back((topic, now_ms + linger_ms.max(1_000)));
+                self.lingering.push(topic, now_ms + linger_ms.max(1_000));
             }
         }
-        self.lingering.shrink_to(self.lingering.len() * 2);
+        self.lingering.shrink();
     }
 
     fn counters(&self) -> &WorkerMetrics {

@@ -257,7 +257,7 @@ impl Hub {
     }
 
     pub(super) fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
-        self.lingering.push_back((topic, now_ms + self.config.topic_linger_ms));
+        self.lingering.push(topic, now_ms + self.config.topic_linger_ms);
     }
 
     fn connected(&mut self, slot: u32) -> Answer<'static> {

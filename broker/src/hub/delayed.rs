@@ -86,7 +86,7 @@ mod tests {
     fn message(payload: &str) -> Arc<Message> {
         let name = TopicName::new("t").unwrap();
         let rule = Rules::new(&Config::default()).of(name);
-        let topic = Arc::new(Topic::new(1, name, Epoch::new(1), rule, 0));
+        let topic = Arc::new(Topic::new(name, Epoch::new(1), rule, 0));
         let payload = Payload::Json(payload.as_bytes());
         Arc::new(Message::new(topic, name, 1, payload, Protocol::Json))
     }

@@ -28,9 +28,8 @@ pub struct Directory {
     rules: RwLock<Arc<Rules>>,
     rules_generation: AtomicU64,
     len: AtomicU64,
-    next_id: AtomicU64,
+    next_epoch: AtomicU64,
     topics_max: u64,
-    epoch_base: u64,
 }
 
 /// There are `topics_max` topics already.
@@ -53,9 +52,9 @@ impl Directory {
             rules: RwLock::new(Arc::new(rules)),
             rules_generation: AtomicU64::new(0),
             len: AtomicU64::new(0),
-            next_id: AtomicU64::new(1),
+            // Behind those of every earlier run, unless that made a million topics a second.
+            next_epoch: AtomicU64::new((started_unix_s << 20) + 1),
             topics_max,
-            epoch_base: started_unix_s << 20,
         }
     }
 
@@ -151,10 +150,9 @@ impl Directory {
         if self.len() >= self.topics_max {
             return Err(DirectoryFull { topics_max: self.topics_max });
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let epoch = Epoch::new(self.epoch_base + id);
+        let epoch = Epoch::new(self.next_epoch.fetch_add(1, Ordering::Relaxed));
         let rules = self.rules();
-        let topic = Arc::new(Topic::new(id, name, epoch, rules.of(name), now_ms));
+        let topic = Arc::new(Topic::new(name, epoch, rules.of(name), now_ms));
         match self.topics.entry(ByName(topic.clone())) {
             dashmap::Entry::Occupied(entry) => Ok((entry.key().0.clone(), false)),
             dashmap::Entry::Vacant(entry) => {

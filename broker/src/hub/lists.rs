@@ -4,12 +4,14 @@
 //! A subscriber knows its place among its session's subscriptions and a subscription knows its
 //! place in the list, so that either can be swapped out and the one that moved be told.
 
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use broker_proto::topic::Filter;
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashTable};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use super::topic::Topic;
 use super::trie::Trie;
@@ -21,7 +23,9 @@ const MATCHES_MAX: usize = 65_536;
 #[derive(Debug, Default)]
 pub struct Lists {
     lists: Slab<List>,
-    by_topic: HashMap<u64, u32, RandomState>,
+    /// The lists of topics, found by the topic's id, which the list itself has.
+    by_topic: HashTable<u32>,
+    hashes: RandomState,
     filters: Trie<u32>,
     /// The filters' lists that match a topic, until the filters change.
     matches: HashMap<u64, Box<[u32]>, RandomState>,
@@ -33,7 +37,7 @@ pub struct List {
     /// What they are subscribed to.
     pub watched: Watched,
     /// Those who get everything as it is, in no order.
-    pub subscribers: Vec<Subscriber>,
+    pub subscribers: SmallVec<[Subscriber; 2]>,
     /// Messages that came since the list was made.
     pub matched: u64,
     /// The others, if there are any.
@@ -81,7 +85,7 @@ pub enum Watched {
 
 impl List {
     fn new(watched: Watched) -> Self {
-        Self { watched, subscribers: Vec::new(), matched: 0, special: None }
+        Self { watched, subscribers: SmallVec::new(), matched: 0, special: None }
     }
 
     /// Whether nobody is subscribed.
@@ -92,6 +96,11 @@ impl List {
     /// The subscribers that are not plain, to be added to.
     pub fn special_mut(&mut self) -> &mut Specials {
         self.special.get_or_insert_default()
+    }
+
+    /// Its topic's id; 0, which no topic has, for that of a filter.
+    fn topic_id(&self) -> u64 {
+        self.topic().map_or(0, |(topic, _)| topic.id())
     }
 
     /// Gives back what was needed for special subscribers, if none is left.
@@ -141,13 +150,14 @@ pub struct Subscriber {
 impl Lists {
     /// The key of a topic's list.
     pub fn key_of_topic(&self, topic_id: u64) -> Option<u32> {
-        self.by_topic.get(&topic_id).copied()
+        let is_it = |key: &u32| self.lists[*key as usize].topic_id() == topic_id;
+        self.by_topic.find(self.hashes.hash_one(topic_id), is_it).copied()
     }
 
     /// Puts the keys of the lists that match `topic` into `keys`: that of the topic itself first.
     pub fn keys_of(&mut self, topic: &Topic, keys: &mut Vec<u32>) {
         keys.clear();
-        keys.extend(self.by_topic.get(&topic.id()));
+        keys.extend(self.key_of_topic(topic.id()));
         let Self { filters, matches, .. } = self;
         if filters.is_empty() {
             return;
@@ -168,7 +178,9 @@ impl Lists {
         let id = topic.id();
         let watched = Watched::Topic { topic, seq };
         let key = self.lists.insert(List::new(watched)) as u32;
-        self.by_topic.insert(id, key);
+        let Self { lists, by_topic, hashes, .. } = self;
+        let hash_of = |key: &u32| hashes.hash_one(lists[*key as usize].topic_id());
+        by_topic.insert_unique(hashes.hash_one(id), key, hash_of);
         key
     }
 
@@ -207,17 +219,21 @@ impl Lists {
 
     /// Removes a list that has lost its last subscriber.
     pub fn remove(&mut self, key: u32) -> Watched {
-        let list = self.lists.remove(key as usize);
+        let list = &self.lists[key as usize];
         debug_assert!(list.is_empty());
         match &list.watched {
             Watched::Topic { topic, .. } => {
-                self.by_topic.remove(&topic.id());
+                let hash = self.hashes.hash_one(topic.id());
+                if let Ok(entry) = self.by_topic.find_entry(hash, |held| *held == key) {
+                    entry.remove();
+                }
             }
             Watched::Filter { filter: name, .. } => {
                 self.filters.remove(Filter::new(name).expect("was checked on subscribing"));
                 self.matches.clear();
             }
         }
+        let list = self.lists.remove(key as usize);
         if self.lists.is_empty() {
             // What a burst of lists needed is given back.
             *self = Self::default();

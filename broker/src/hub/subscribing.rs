@@ -273,7 +273,7 @@ impl Hub {
         subscribers.swap_remove(place as usize);
         let moved = subscribers.get(place as usize).copied();
         if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
-            subscribers.shrink_to(subscribers.len() * 2);
+            subscribers.shrink_to_fit();
         }
         if let Some(moved) = moved {
             self.set_seat(moved.slot, moved.place, Seat::Plain(place));

@@ -20,7 +20,6 @@ use crate::config::rules::{Presence, Rule};
 /// A topic that someone subscribes to, or has lately published on.
 #[derive(Debug)]
 pub struct Topic {
-    id: u64,
     name: Box<str>,
     epoch: Epoch,
     /// The rule's, to be read without the lock by every worker that delivers.
@@ -58,8 +57,8 @@ pub struct TopicState {
 pub struct Retired;
 
 impl Topic {
-    /// A topic nobody uses yet. `id` is never used twice in a process.
-    pub fn new(id: u64, name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
+    /// A topic nobody uses yet. `epoch` is never used twice in a process.
+    pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
         let state = TopicState {
             rule,
@@ -74,12 +73,13 @@ impl Topic {
             history: None,
             members: (presence == Presence::Members).then(Box::default),
         };
-        Self { id, name: name.as_str().into(), epoch, flush_ms, state: Mutex::new(state) }
+        Self { name: name.as_str().into(), epoch, flush_ms, state: Mutex::new(state) }
     }
 
-    /// Its number, unique in this process: a name that was forgotten and came back has a new one.
+    /// Its number, unique in this process: a name that was forgotten and came back has a new one,
+    /// as it has a new epoch.
     pub fn id(&self) -> u64 {
-        self.id
+        self.epoch.value()
     }
 
     /// Its name.

@@ -21,7 +21,7 @@ impl Feed {
         let topic = |id: usize| {
             let text = format!("t/{id}");
             let name = TopicName::new(&text).unwrap();
-            Arc::new(Topic::new(id as u64, name, Epoch::new(1), rules.of(name), 0))
+            Arc::new(Topic::new(name, Epoch::new(id as u64), rules.of(name), 0))
         };
         Self { topics: (0..topics).map(topic).collect(), seq: 0 }
     }
