@@ -17,6 +17,7 @@
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`presence`] | who is there |
+//! | [`access`] | who may do what, and until when |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
@@ -30,6 +31,7 @@ use slab::Slab;
 use crate::config::Config;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
 
+pub mod access;
 pub mod backlog;
 mod catching;
 pub mod cohort;
@@ -61,6 +63,7 @@ pub mod trie;
 pub mod wanted;
 pub mod workers;
 
+use self::access::Access;
 use self::cohort::Cohort;
 use self::delayed::Delayed;
 use self::lingering::Lingering;
@@ -130,6 +133,7 @@ pub struct Hub {
     hopeless: Vec<u32>,
     /// Topics with many members, of whom some came or went in this second.
     changed: Vec<Arc<Topic>>,
+    access: Access,
 }
 
 /// Why a session must end, with what its peer is told.
@@ -190,6 +194,7 @@ impl Hub {
             slow_sessions: Vec::new(),
             hopeless: Vec::new(),
             changed: Vec::new(),
+            access: Access::default(),
         }
     }
 
@@ -200,12 +205,14 @@ impl Hub {
             self.sessions.resize_with(at + 1, || None);
         }
         debug_assert!(self.sessions[at].is_none(), "slot {slot} is taken");
-        self.sessions[at] = Some(Session::new(id, protocol));
+        self.sessions[at] =
+            Some(Session::new(id, protocol, self.shared.verifier.anonymous().clone()));
     }
 
     /// Ends the session in `slot`, if there is one; the slot is free afterwards.
     pub fn close(&mut self, slot: u32) {
         self.unsubscribe_all(slot);
+        self.forget_token(slot);
         if let Some(session) = self.sessions.get_mut(slot as usize) {
             *session = None;
         }
@@ -273,6 +280,7 @@ impl Hub {
     /// Begins a turn: sends what is due by now, and a page to each of those who are catching up.
     pub fn handle_time(&mut self, now_ms: u64) {
         self.now_ms = self.now_ms.max(now_ms);
+        self.look_at_tokens();
         self.flush_drained();
         self.deliver_due();
         self.catch_up();
@@ -285,7 +293,8 @@ impl Hub {
             return Some(0);
         }
         let timer_ms = self.timers.peek().map(|Reverse((at_ms, _))| *at_ms);
-        timer_ms.into_iter().chain(self.delayed.due_ms()).min()
+        let due_ms = timer_ms.into_iter().chain(self.delayed.due_ms());
+        due_ms.chain(self.access_due_ms()).min()
     }
 
     /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes. Those of
@@ -312,6 +321,7 @@ impl Hub {
                         deliveries += self.deliver(&message, self.taken);
                     }
                     Mail::Presence(change) => self.deliver_presence(&change),
+                    Mail::Disconnect(removal) => self.remove_sessions(&removal),
                     Mail::Drain => {
                         self.deliver_delayed();
                         return MailStep::Drain;
@@ -358,6 +368,7 @@ impl Hub {
             match mail {
                 Mail::Message(message) => drop(self.deliver(&message, self.taken)),
                 Mail::Presence(change) => self.deliver_presence(&change),
+                Mail::Disconnect(removal) => self.remove_sessions(&removal),
                 Mail::Drain => {}
             }
         }

@@ -49,7 +49,8 @@ impl Counter {
 }
 
 /// The statuses with which an opening request is refused; the last place counts all others.
-pub const REFUSED_STATUSES: [u16; 11] = [400, 403, 404, 405, 408, 414, 426, 429, 431, 503, 505];
+pub const REFUSED_STATUSES: [u16; 12] =
+    [400, 401, 403, 404, 405, 408, 414, 426, 429, 431, 503, 505];
 
 /// The counters of one worker. On cache lines of their own (two at a time: the prefetcher pairs
 /// lines), so that workers don't slow each other by counting.
@@ -90,6 +91,10 @@ pub struct WorkerMetrics {
     pub backlog_bytes: Counter,
     /// Gauge: connections for which bytes wait.
     pub backlogged: Counter,
+    /// Tokens that were valid.
+    pub tokens_accepted: Counter,
+    /// Tokens that were not.
+    pub tokens_refused: Counter,
     /// Pings sent.
     pub pings: Counter,
     /// Times this worker was woken by another.
@@ -203,7 +208,7 @@ mod tests {
         let worker = WorkerMetrics::default();
         worker.count_refusal(431);
         worker.count_refusal(599);
-        assert_eq!(worker.refusals[8].get(), 1);
+        assert_eq!(worker.refusals[9].get(), 1);
         assert_eq!(worker.refusals[REFUSED_STATUSES.len()].get(), 1);
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use broker_proto::handshake::{AllowedOrigins, HeadLimits};
 use broker_proto::json;
@@ -27,6 +27,7 @@ pub mod accept;
 pub mod admission;
 mod closing;
 pub mod connection;
+mod credentials;
 mod deadlines;
 mod drain;
 mod flush;
@@ -179,6 +180,8 @@ impl Worker {
     /// # Errors
     /// The kernel refuses to give events, which no turn can go on without.
     pub fn run(mut self) -> io::Result<()> {
+        self.read_clock();
+        self.tell_time_of_day();
         let mut events = Events::with_capacity(EVENTS_MAX);
         while !self.is_drained() {
             let timeout = self.timeout();
@@ -198,6 +201,7 @@ impl Worker {
         self.core.counters().turns.add(1);
         self.step_down();
         self.core.hub.handle_time(self.core.now_ms);
+        self.end_sessions();
         self.handshakes.begin_turn();
         // Whoever is put there from here on waits for the next turn: in each, one read for each.
         let waiting = self.run_queue.len();
@@ -219,6 +223,7 @@ impl Worker {
         }
         if self.core.now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = self.core.now_ms + SWEEP_MS;
+            self.tell_time_of_day();
             self.sweep();
             self.core.hub.handle_tick(self.core.now_ms);
             self.report();
@@ -308,6 +313,12 @@ impl Worker {
             until = until.min(at_ms);
         }
         Duration::from_millis(until.saturating_sub(self.core.now_ms))
+    }
+
+    /// Tokens end by the time of day.
+    fn tell_time_of_day(&mut self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.core.hub.handle_clock(self.core.now_ms, now.as_millis() as u64);
     }
 
     fn read_clock(&mut self) {

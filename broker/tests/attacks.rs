@@ -1,12 +1,12 @@
 //! What strangers and bad days do to a broker, each attack as a test named by its number in the
 //! project's list of attacks: H the opening handshake, F frames, P publish and subscribe,
-//! R resources. All against the real process over TCP, never against a part of it.
+//! R resources, A tokens. All against the real process over TCP, never against a part of it.
 //!
 //! Around every attack stand a `canary` (two bystanders that must lose nothing) and a `guard`
 //! (memory, descriptors and threads return to where they were).
 //!
-//! Not here, because there is nothing to attack yet: H-20 as far as it is about cookies, D
-//! (compression), A (tokens), T (TLS).
+//! Not here, because there is nothing to attack yet: D
+//! (compression), T (TLS).
 
 #[path = "support/support.rs"]
 mod support;
@@ -23,3 +23,5 @@ mod handshake;
 mod publish;
 #[path = "attacks/resources.rs"]
 mod resources;
+#[path = "attacks/tokens.rs"]
+mod tokens;

@@ -37,6 +37,8 @@ const ERROR: u8 = 3;
 const GAP: u8 = 4;
 const MODE: u8 = 5;
 const PRESENCE: u8 = 6;
+const EXPIRING: u8 = 12;
+const UNSUBSCRIBED: u8 = 13;
 
 /// Flags in the answer to a subscribe.
 const HAS_POSITION: u8 = 0x01;

@@ -152,6 +152,14 @@ fn encode_both(message: &ServerMessage<'_>, json_out: &mut Vec<u8>, bin_out: &mu
             json::encode_notice(json_out, &notice);
             bin::encode_notice(bin_out, &notice);
         }
+        ServerMessage::Expiring { in_ms } => {
+            json::encode_notice(json_out, &Notice::Expiring { in_ms });
+            bin::encode_notice(bin_out, &Notice::Expiring { in_ms });
+        }
+        ServerMessage::Unsubscribed { filter } => {
+            json::encode_notice(json_out, &Notice::Unsubscribed { filter });
+            bin::encode_notice(bin_out, &Notice::Unsubscribed { filter });
+        }
         ServerMessage::Presence { topic, ref joined, ref left, count } => {
             let notice = Notice::Presence { topic, joined, left, count };
             json::encode_notice(json_out, &notice);

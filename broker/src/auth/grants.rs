@@ -133,8 +133,13 @@ impl Grants {
         }
     }
 
-    /// Whether it allows nothing at all.
-    pub fn is_nothing(&self) -> bool {
+    /// Whether it allows nothing at all, to nobody in particular: what a client without a token has
+    /// where there is nothing for such.
+    pub fn is_nothing_without_user(&self) -> bool {
+        self.user.is_none() && self.is_nothing()
+    }
+
+    fn is_nothing(&self) -> bool {
         let none =
             |allowed: &Allowed| matches!(allowed, Allowed::Only(filters) if filters.is_empty());
         none(&self.permissions.subscribe) && none(&self.permissions.publish)

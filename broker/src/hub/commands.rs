@@ -48,6 +48,11 @@ impl Hub {
             Ok(Command::Publish { topic, payload }) => {
                 return self.answer_publish(slot, request.id, *topic, *payload, now_ms);
             }
+            Ok(Command::Connect { token }) => {
+                self.spend(slot, now_ms)?;
+                self.now_ms = self.now_ms.max(now_ms);
+                return self.answer_connect(slot, request.id, *token);
+            }
             Ok(command) => command,
             Err(error) => {
                 self.spend(slot, now_ms)?;
@@ -72,8 +77,9 @@ impl Hub {
         now_ms: u64,
     ) -> Result<(), CommandError> {
         match command {
-            Command::Publish { .. } => {}
+            Command::Publish { .. } | Command::Connect { .. } => {}
             Command::Subscribe { filter, options } => {
+                self.check_subscribe(slot, *filter)?;
                 let done = self.subscribe(slot, *filter, options, now_ms)?;
                 let Subscribed { position, recovered, catching } = done;
                 let filter = filter.as_str();
@@ -96,13 +102,13 @@ impl Hub {
                 self.begin_to_catch_up(catching);
             }
             Command::History { topic, limit } if id.is_some() => {
+                self.check_see(slot, *topic)?;
                 self.answer_history(slot, id, *topic, *limit)?;
             }
             Command::History { .. } => {}
-            Command::Presence { topic } => self.answer_presence(slot, id, *topic)?,
-            Command::Connect { .. } => {
-                let answer = self.connected(slot);
-                self.answer_if_asked(slot, id, &answer);
+            Command::Presence { topic } => {
+                self.check_see(slot, *topic)?;
+                self.answer_presence(slot, id, *topic)?;
             }
             Command::Ping => self.answer_if_asked(slot, id, &Answer::Pong),
             Command::Stats => {
@@ -197,12 +203,15 @@ impl Hub {
         let Some(session) = self.session(slot) else { return Ok(()) };
         let native = session.protocol;
         session.published += 1;
+        let may_publish = session.grants.may_publish(topic);
         let answered = if is_system(topic) {
             let name = topic.as_str();
             Err(CommandError::new(
                 ErrorCode::Forbidden,
                 format!("{name}: only the broker publishes there"),
             ))
+        } else if !may_publish {
+            Err(self.no_right(slot, "publish", topic.as_str()))
         } else {
             self.publish(topic, payload, native, now_ms)
         };
@@ -260,10 +269,6 @@ impl Hub {
         self.lingering.push(topic, now_ms + self.config.topic_linger_ms);
     }
 
-    fn connected(&mut self, slot: u32) -> Answer<'static> {
-        Answer::Connected { session: self.session(slot).map_or(0, |session| session.id) }
-    }
-
     fn stats(&mut self, slot: u32) -> Stats {
         let now_ms = self.now_ms;
         let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
@@ -304,7 +309,7 @@ impl Hub {
     }
 
     /// Takes one command out of the session's allowance.
-    fn spend(&mut self, slot: u32, now_ms: u64) -> Result<(), Disconnect> {
+    pub(super) fn spend(&mut self, slot: u32, now_ms: u64) -> Result<(), Disconnect> {
         let rate = self.config.commands_per_second_max;
         let Some(session) = self.session(slot) else { return Ok(()) };
         if session.budget.take(now_ms, rate, rate.saturating_mul(2)) {

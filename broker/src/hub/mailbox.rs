@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::access::Removal;
 use super::message::Message;
 use super::presence::PresenceMail;
 use super::workers::WorkerSet;
@@ -20,6 +21,8 @@ pub enum Mail {
     Message(Arc<Message>),
     /// Tell those who want to know who came and went.
     Presence(Arc<PresenceMail>),
+    /// End these sessions.
+    Disconnect(Arc<Removal>),
     /// Stop accepting, say goodbye to everyone, and end.
     Drain,
 }
@@ -138,7 +141,7 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Presence(_) | Self::Drain => 0,
+            Self::Presence(_) | Self::Disconnect(_) | Self::Drain => 0,
         }
     }
 }

@@ -44,7 +44,7 @@ impl Hub {
     pub(super) fn remember_member(&mut self, slot: u32, list: u32) {
         let Some(topic) = self.topic_with_members(list) else { return };
         let Some(session) = self.session(slot) else { return };
-        let person = Person { session: session.id, user: session.user.clone() };
+        let person = Person { session: session.id, user: session.grants.shared_user().cloned() };
         let mut state = topic.look();
         if let Some(members) = &mut state.members {
             members.join(person);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::outbox::NodeId;
 use super::protocol::Protocol;
 use super::slow::Slow;
+use crate::auth::Grants;
 
 /// The state of one open connection in the hub. Its key is the connection's slot in its worker.
 #[derive(Debug)]
@@ -29,8 +30,10 @@ pub struct Session {
     pub id: u64,
     /// The allowance for commands.
     pub budget: Budget,
-    /// Who it is, if a token said so.
-    pub user: Option<Arc<str>>,
+    /// Who it is and what it may do.
+    pub grants: Arc<Grants>,
+    /// When its token is to be looked at next, in ms of the broker's clock; 0 if never.
+    pub look_at_ms: u64,
     /// What became of messages that were not sent; nothing is put aside for it before the first.
     account: Option<Box<Account>>,
     /// What is known of it while it does not keep up.
@@ -70,7 +73,7 @@ pub enum Seat {
 
 impl Session {
     /// A session without subscriptions.
-    pub fn new(id: u64, protocol: Protocol) -> Self {
+    pub fn new(id: u64, protocol: Protocol, grants: Arc<Grants>) -> Self {
         Self {
             pending: NodeId::root(protocol),
             protocol,
@@ -82,7 +85,8 @@ impl Session {
             waiting_bytes: 0,
             id,
             budget: Budget::default(),
-            user: None,
+            grants,
+            look_at_ms: 0,
             account: None,
             slow: None,
         }

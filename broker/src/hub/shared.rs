@@ -6,6 +6,7 @@ use std::sync::Arc;
 use broker_proto::command::{Epoch, Payload};
 use broker_proto::topic::Topic as TopicName;
 
+use super::access::Removal;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
@@ -142,6 +143,16 @@ impl Shared {
         })
     }
 
+    /// Ends sessions, wherever they are. Returns the workers that must be woken; one that is not
+    /// does it within a second.
+    pub fn disconnect(&self, removal: Removal) -> WorkerSet {
+        let removal = Arc::new(removal);
+        (0..).zip(&self.mailboxes).fold(0, |wakes, (worker, mailbox)| {
+            let pushed = mailbox.push(Mail::Disconnect(removal.clone()), None);
+            wakes | u64::from(pushed.wake) << worker
+        })
+    }
+
     /// Forgets a topic that nobody watches, nobody used for `linger_ms` and that keeps nothing;
     /// false if it stays.
     pub fn retire_if_idle(&self, topic: &Topic, now_ms: u64, linger_ms: u64) -> bool {
@@ -184,7 +195,7 @@ mod tests {
             shared.mailbox(worker).take(&mut mail);
             let seqs = mail.iter().map(|mail| match mail {
                 Mail::Message(message) => message.seq(),
-                Mail::Presence(_) | Mail::Drain => 0,
+                Mail::Presence(_) | Mail::Disconnect(_) | Mail::Drain => 0,
             });
             assert!(seqs.eq(1..=(WORKERS * EACH) as u64), "worker {worker} sees another order");
         }

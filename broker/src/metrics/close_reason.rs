@@ -24,6 +24,10 @@ pub enum CloseReason {
     TooSlow,
     /// More waits for all than `backlog_total_bytes_max`: 1013.
     Overloaded,
+    /// No token came in time, it was not valid, or it has expired: 4401.
+    Unauthorized,
+    /// Who it is may not be here any more: 4403.
+    Forbidden,
     /// No sign of life within `pong_timeout_ms` of a ping.
     PongTimeout,
     /// No whole request head within `handshake_timeout_ms`: 408.
@@ -44,7 +48,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Normal,
         Self::GoingAway,
         Self::Protocol,
@@ -54,6 +58,8 @@ impl CloseReason {
         Self::RateLimited,
         Self::TooSlow,
         Self::Overloaded,
+        Self::Unauthorized,
+        Self::Forbidden,
         Self::PongTimeout,
         Self::HandshakeTimeout,
         Self::FirstCommandTimeout,
@@ -79,6 +85,8 @@ impl CloseReason {
             Self::RateLimited => "rate_limited",
             Self::TooSlow => "too_slow",
             Self::Overloaded => "overloaded",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
             Self::PongTimeout => "pong_timeout",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::FirstCommandTimeout => "first_command_timeout",

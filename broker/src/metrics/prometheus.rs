@@ -102,6 +102,8 @@ const PER_WORKER: &[PerWorker] = &[
     gauge("subscriptions", "Subscriptions", |w| &w.subscriptions),
     bytes(gauge("backlog", "Bytes that wait for connections", |w| &w.backlog_bytes)),
     gauge("backlogged_connections", "Connections for which bytes wait", |w| &w.backlogged),
+    counter("tokens_accepted", "Tokens that were valid", |w| &w.tokens_accepted),
+    counter("tokens_refused", "Tokens that were not valid", |w| &w.tokens_refused),
     counter("pings", "WebSocket pings sent", |w| &w.pings),
     counter("wakes", "Times the worker was woken by another", |w| &w.wakes),
     counter("mail", "Messages taken from the worker's mailbox", |w| &w.mail),

@@ -2,6 +2,7 @@
 //! slow, and the removal of one that is gone.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use broker_proto::ws::{CloseCode, Opcode, close_payload, encode_frame};
 
@@ -9,6 +10,7 @@ use super::Worker;
 use super::connection::{Connection, NEVER, Phase};
 use crate::hub::Disconnect;
 use crate::hub::backlog::Waiting;
+use crate::hub::message::Message;
 use crate::metrics::CloseReason;
 
 impl Worker {
@@ -51,11 +53,7 @@ impl Worker {
     /// Ends an open connection whose backlog is too large: all but what is partly out or next is
     /// dropped, and the close frame says which message is the last that arrives.
     pub(super) fn cut(&mut self, slot: usize, reason: CloseReason) {
-        self.core.hub.take_pending(slot as u32);
-        let Some(connection) = self.connections.get_mut(slot) else { return };
-        let Some(backlog) = &mut connection.backlog else { return };
-        let before = backlog.bytes();
-        let last = backlog.cut();
+        let Some(last) = self.cut_backlog(slot) else { return };
         let (code, what) = match reason {
             CloseReason::Overloaded => (CloseCode::OVERLOADED, "overloaded"),
             _ => (CloseCode::TOO_SLOW, "too slow"),
@@ -66,12 +64,48 @@ impl Worker {
             }
             None => format!("{what}, answers not read"),
         };
+        self.close_behind(slot, &Disconnect { code, message: message.into(), reason });
+    }
+
+    /// Ends the sessions whose token has expired or was taken back: what waits for them is dropped.
+    pub(super) fn end_sessions(&mut self) {
+        for (slot, why) in self.core.hub.take_ended() {
+            let slot = slot as usize;
+            if !self.connections.get(slot).is_some_and(Connection::is_open) {
+                continue;
+            }
+            self.core.hub.take_pending(slot as u32);
+            match self.cut_backlog(slot) {
+                Some(_) => self.close_behind(slot, &why),
+                None => self.close(slot, &why),
+            }
+        }
+    }
+
+    /// Drops what waits for a connection but for what is partly out or next; None if nothing waits.
+    /// Otherwise the message that will be the last, if there is one.
+    fn cut_backlog(&mut self, slot: usize) -> Option<Option<Arc<Message>>> {
+        self.core.hub.take_pending(slot as u32);
+        let backlog = self.connections.get_mut(slot)?.backlog.as_mut()?;
+        let before = backlog.bytes();
+        let last = backlog.cut();
+        let after = backlog.bytes();
+        self.account_backlog(before, after);
+        Some(last)
+    }
+
+    /// Puts our close frame behind what is left of a backlog.
+    fn close_behind(&mut self, slot: usize, why: &Disconnect) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let Some(backlog) = &mut connection.backlog else { return };
+        let Disconnect { code, message, reason } = why;
+        let before = backlog.bytes();
         let mut frame = Vec::new();
-        encode_frame(&mut frame, Opcode::Close, close_payload(code, &message).as_slice());
+        encode_frame(&mut frame, Opcode::Close, close_payload(*code, message).as_slice());
         backlog.push(Waiting::Own(frame.into()), 0);
         let after = backlog.bytes();
         self.account_backlog(before, after);
-        self.begin_close(slot, code, &message, reason);
+        self.begin_close(slot, *code, message, *reason);
         self.arm(slot);
     }
 

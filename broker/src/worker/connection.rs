@@ -49,6 +49,8 @@ pub struct Connection {
     pub reason: Option<CloseReason>,
     /// It has sent a message since it opened.
     pub commanded: bool,
+    /// It can do nothing before it has shown a token.
+    pub needs_token: bool,
     /// It stands in the run queue.
     pub queued: bool,
     /// It is among the worker's TLS handshakes.
@@ -90,7 +92,7 @@ pub struct Head {
 pub enum Due {
     /// Refuse it: the head is not complete.
     Handshake,
-    /// Close it: no command came.
+    /// Close it: no command came, or no token.
     FirstCommand,
     /// Close it: a message is not complete.
     Message,
@@ -124,6 +126,7 @@ impl Connection {
             budget: Budget::default(),
             reason: None,
             commanded: false,
+            needs_token: false,
             queued: false,
             handshaking: false,
             paused: false,
@@ -162,7 +165,7 @@ impl Connection {
                 first = (at, due);
             }
         };
-        if !self.commanded && config.first_command_timeout_ms > 0 {
+        if (!self.commanded || self.needs_token) && config.first_command_timeout_ms > 0 {
             consider(after(self.since, config.first_command_timeout_ms), Due::FirstCommand);
         }
         if let Some(start) = self.mid_message {

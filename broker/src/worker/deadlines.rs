@@ -2,11 +2,12 @@
 //! that moves later is not written; the sweep finds it not due and looks again.
 
 use broker_proto::handshake::Refusal;
-use broker_proto::ws::Opcode;
+use broker_proto::ws::{CloseCode, Opcode};
 
 use super::Worker;
 use super::closing::policy;
 use super::connection::{Due, NEVER, Phase};
+use crate::hub::Disconnect;
 use crate::metrics::CloseReason;
 
 impl Worker {
@@ -41,6 +42,7 @@ impl Worker {
     fn handle_due(&mut self, slot: usize, due: Due) {
         match due {
             Due::Handshake => self.handle_silence(slot),
+            Due::FirstCommand if self.connections[slot].needs_token => self.handle_no_token(slot),
             Due::FirstCommand => {
                 let message = "no command came in time (first_command_timeout_ms)";
                 self.close(slot, &policy(message, CloseReason::FirstCommandTimeout));
@@ -66,6 +68,19 @@ impl Worker {
             self.remove(slot, CloseReason::HandshakeTimeout);
         } else {
             self.refuse(slot, &refusal);
+        }
+    }
+
+    /// Whoever must show a token had time to. If it has, this was its deadline's last time.
+    fn handle_no_token(&mut self, slot: usize) {
+        self.connections[slot].needs_token = false;
+        if self.core.hub.needs_token(slot as u32) {
+            let why = Disconnect {
+                code: CloseCode::UNAUTHORIZED,
+                message: "no token came in time (first_command_timeout_ms)".into(),
+                reason: CloseReason::Unauthorized,
+            };
+            self.close(slot, &why);
         }
     }
 

@@ -2,11 +2,14 @@
 //! WebSocket, is handed to the control plane with the bytes already read, or is refused.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
 
 use super::Worker;
 use super::connection::{Head, Phase};
+use super::credentials::token_of;
+use crate::auth::Grants;
 use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;
@@ -22,7 +25,7 @@ const BIN_PROTOCOL: &str = "altavoz.v1.bin";
 
 /// What becomes of a connection with a complete head.
 enum Opening {
-    Upgrade(Protocol),
+    Upgrade(Protocol, Option<Arc<Grants>>),
     Http,
 }
 
@@ -57,8 +60,8 @@ impl Worker {
         let (head, rest) = bytes.split_at_mut(head_len);
         self.response.clear();
         match self.decide(head) {
-            Ok(Opening::Upgrade(protocol)) => {
-                self.upgrade(slot, protocol);
+            Ok(Opening::Upgrade(protocol, grants)) => {
+                self.upgrade(slot, protocol, grants);
                 self.handle_frames(slot, rest);
             }
             Ok(Opening::Http) => self.hand_to_control(slot, bytes),
@@ -86,16 +89,34 @@ impl Worker {
             let message = format!("origin {origin} is not among those in allow_origin");
             return Err(Refusal::forbidden(message));
         }
+        let grants = if is_echo { None } else { self.check_token(&request, &upgrade)? };
         let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
         upgrade.write_response(&mut self.response, name, None);
-        Ok(Opening::Upgrade(match name {
+        let protocol = match name {
             _ if is_echo => Protocol::Echo,
             Some(BIN_PROTOCOL) => Protocol::Bin,
             _ => Protocol::Json,
-        }))
+        };
+        Ok(Opening::Upgrade(protocol, grants))
     }
 
-    fn upgrade(&mut self, slot: usize, protocol: Protocol) {
+    /// What the token allows that a handshake shows, if it shows one and tokens are looked at.
+    fn check_token(
+        &mut self,
+        request: &Request<'_>,
+        upgrade: &Upgrade<'_>,
+    ) -> Result<Option<Arc<Grants>>, Refusal> {
+        if !self.core.hub.shared().verifier.is_active() {
+            return Ok(None);
+        }
+        let Some(token) = token_of(request, upgrade, &self.core.config.auth_cookie)? else {
+            return Ok(None);
+        };
+        let verified = self.core.hub.verify(token);
+        verified.map(Some).map_err(|error| Refusal::unauthorized(error.to_string()))
+    }
+
+    fn upgrade(&mut self, slot: usize, protocol: Protocol, grants: Option<Arc<Grants>>) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.phase = Phase::Open;
         connection.since = self.now;
@@ -105,6 +126,11 @@ impl Worker {
         let id = (self.core.index as u64) << 48 | self.next_session;
         self.core.hub.open(slot as u32, id, protocol);
         self.core.hub.send_raw(slot as u32, &self.response);
+        if let Some(grants) = grants {
+            self.core.hub.admit(slot as u32, grants);
+        }
+        let needs_token = protocol != Protocol::Echo && self.core.hub.needs_token(slot as u32);
+        self.connections[slot].needs_token = needs_token;
         self.core.counters().handshakes.add(1);
         self.arm(slot);
     }

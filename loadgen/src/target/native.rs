@@ -194,7 +194,11 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
             let (joined, left) = (sessions(&joined), sessions(&left));
             Incoming::Presence(PresenceChange { topic: topic.to_owned(), joined, left })
         }
-        Ok(ServerMessage::Mode { .. }) => Incoming::Noted,
+        Ok(
+            ServerMessage::Mode { .. }
+            | ServerMessage::Expiring { .. }
+            | ServerMessage::Unsubscribed { .. },
+        ) => Incoming::Noted,
         Ok(ServerMessage::History { .. } | ServerMessage::Members { .. }) | Err(_) => {
             Incoming::Unknown
         }

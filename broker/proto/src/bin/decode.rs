@@ -3,8 +3,8 @@
 
 use super::reader::Reader;
 use super::{
-    DecodeError, ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, KIND, MESSAGE, MODE, OK,
-    PRESENCE, RECOVERED,
+    DecodeError, ERROR, EXPIRING, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, KIND, MESSAGE,
+    MODE, OK, PRESENCE, RECOVERED, UNSUBSCRIBED,
 };
 use crate::command::{
     Answer, Epoch, ErrorCode, GapReason, Level, Member, ModeReason, Op, Past, Payload, Serving,
@@ -83,6 +83,16 @@ pub enum ServerMessage<'a> {
         /// Why.
         reason: ModeReason,
     },
+    /// The token expires in so many milliseconds.
+    Expiring {
+        /// How many.
+        in_ms: u64,
+    },
+    /// A subscription is no longer allowed, and has ended.
+    Unsubscribed {
+        /// The filter.
+        filter: &'a str,
+    },
     /// Someone came or went, see [`Notice::Presence`](crate::command::Notice::Presence).
     Presence {
         /// The topic.
@@ -147,7 +157,11 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
             left: read_members(&mut reader)?,
             count: reader.number()?,
         },
-        (MESSAGE..=PRESENCE, _) => return Err(DecodeError::BadFlags(head)),
+        (EXPIRING, 0) => ServerMessage::Expiring { in_ms: reader.number()? },
+        (UNSUBSCRIBED, 0) => ServerMessage::Unsubscribed { filter: reader.short_text()? },
+        (MESSAGE..=PRESENCE | EXPIRING | UNSUBSCRIBED, _) => {
+            return Err(DecodeError::BadFlags(head));
+        }
         _ => return Err(DecodeError::UnknownValue(kind)),
     };
     reader.finish()?;

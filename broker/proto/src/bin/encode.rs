@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::{
-    ERROR, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, MODE, OK, PRESENCE,
-    RECOVERED, varint,
+    ERROR, EXPIRING, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, MODE, OK,
+    PRESENCE, RECOVERED, UNSUBSCRIBED, varint,
 };
 use crate::command::{Answer, GapReason, Id, Member, Notice, Op, Past, Payload};
 use crate::topic::{TOPIC_BYTES_MAX, Topic};
@@ -175,6 +175,14 @@ pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             out.push(MODE);
             append_short_text(out, filter);
             out.extend_from_slice(&[now.code(), reason.code()]);
+        }
+        Notice::Expiring { in_ms } => {
+            out.push(EXPIRING);
+            varint::append(out, in_ms);
+        }
+        Notice::Unsubscribed { filter } => {
+            out.push(UNSUBSCRIBED);
+            append_short_text(out, filter);
         }
         Notice::Presence { topic, joined, left, count } => {
             out.push(PRESENCE);

@@ -16,6 +16,16 @@ pub enum Notice<'a> {
         /// Why.
         reason: ModeReason,
     },
+    /// The token expires soon: a new one is due.
+    Expiring {
+        /// In how many milliseconds.
+        in_ms: u64,
+    },
+    /// A subscription is no longer allowed, and has ended.
+    Unsubscribed {
+        /// The filter as it was subscribed to.
+        filter: &'a str,
+    },
     /// Who came to a topic and who left it, one at a time or many at once.
     Presence {
         /// The topic.

@@ -230,6 +230,16 @@ pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             out.extend_from_slice(reason.as_str().as_bytes());
             out.extend_from_slice(b"\"}}");
         }
+        Notice::Expiring { in_ms } => {
+            out.extend_from_slice(b"{\"expiring\":{\"in_ms\":");
+            append_number(out, in_ms);
+            out.extend_from_slice(b"}}");
+        }
+        Notice::Unsubscribed { filter } => {
+            out.extend_from_slice(b"{\"unsubscribed\":{");
+            append_topic(out, filter);
+            out.extend_from_slice(b",\"reason\":\"forbidden\"}}");
+        }
         Notice::Presence { topic, joined, left, count } => {
             out.extend_from_slice(b"{\"presence\":{");
             append_topic(out, topic);
