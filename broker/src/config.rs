@@ -18,6 +18,7 @@ use serde::Serialize;
 pub mod auth;
 mod changed;
 mod check;
+mod demo;
 mod file;
 pub mod load;
 pub mod rules;
@@ -61,6 +62,7 @@ Examples:
   broker --open --tls-listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
                                                   serve the internet by TLS, to everybody
   ALTAVOZ_LOG=debug broker --echo                 talkative, and with the echo end point
+  broker --demo                                   a stock board, a chat, a whiteboard … to look at
   broker --config altavoz.toml --check            show what would apply, and whence, then exit
 
 altavoz.toml:
@@ -172,6 +174,17 @@ pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
     pub tls: Tls,
+
+    /// Serve the demos at / and /demo/, and publish what they show on the topics under demo/
+    #[arg(long, help_heading = "Demos", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
+    pub demo: bool,
+
+    /// With --demo: price updates a second, over all 500 symbols
+    #[arg(long, help_heading = "Demos", value_name = "N", default_value_t = 1000)]
+    #[arg(value_parser = value_parser!(u32).range(1..=100_000))]
+    pub demo_updates_per_second: u32,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]

@@ -17,6 +17,7 @@
 pub mod auth;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod hub;
 pub mod keys;
 pub mod metrics;

@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
+use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::mailbox::Mail;
 use crate::keys::Keys;
@@ -27,6 +28,7 @@ use crate::worker::accept::Door;
 use crate::worker::admission::Admission;
 use crate::worker::{Parts, Worker, make_poll};
 
+mod feed;
 pub mod reload;
 
 use self::reload::{Part, Reload, ReloadError};
@@ -65,6 +67,7 @@ pub struct Server {
     signals: Option<Signals>,
     lifecycle: Arc<Lifecycle>,
     reload: Reload,
+    demo: Option<Demo>,
 }
 
 impl Server {
@@ -123,6 +126,7 @@ impl Server {
             let core = config.pin.then(|| cores[index % cores.len()]);
             workers.push(spawn(index, core, worker)?);
         }
+        let demo = Self::start_demo(&config, &shared, &wakers, started)?;
         lifecycle.advance(Phase::Ready);
         let signals = Some(signals);
         Ok(Self {
@@ -136,7 +140,19 @@ impl Server {
             signals,
             lifecycle,
             reload,
+            demo,
         })
+    }
+
+    /// The feeds of the demos, if they are asked for.
+    fn start_demo(
+        config: &Config,
+        shared: &Arc<Shared>,
+        wakers: &Arc<[Waker]>,
+        started: Instant,
+    ) -> io::Result<Option<Demo>> {
+        let publish = || feed::publisher(shared.clone(), wakers.clone(), started);
+        config.demo.then(|| Demo::start(config.demo_updates_per_second, publish())).transpose()
     }
 
     /// The address it listens on, with the port the system chose if 0 was asked for. If it speaks
@@ -186,7 +202,10 @@ impl Server {
     }
 
     /// Stops and waits until everyone has gone, at most `drain_timeout_ms`.
-    pub fn stop(self) {
+    pub fn stop(mut self) {
+        if let Some(demo) = self.demo.take() {
+            demo.stop();
+        }
         self.begin_stop();
         for worker in self.workers {
             // A worker that panicked has ended the process already.

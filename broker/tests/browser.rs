@@ -1,9 +1,10 @@
-//! The page at `/` in a real browser: Chromium opens it, it connects over its own WebSocket, and
-//! its numbers move. Leaves a screenshot in cargo's target directory.
+//! The pages in a real browser: Chromium opens them, they connect over their own WebSocket, their
+//! numbers move and their knobs do what they say. Leaves screenshots in cargo's target directory.
 
 #[path = "support/support.rs"]
 mod support;
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use support::broker::Broker;
 use support::process::run;
 use support::tools;
 
-const BROWSER_LIMIT: Duration = Duration::from_secs(120);
+const BROWSER_LIMIT: Duration = Duration::from_secs(240);
 
 /// What the script saw of the page.
 #[derive(Debug, Deserialize)]
@@ -49,4 +50,70 @@ fn the_page_connects_and_its_numbers_move() {
     assert!(seen.complaints.is_empty(), "{seen:?}");
     assert!(seen.foreign.is_empty(), "the page loads something from elsewhere: {seen:?}");
     assert!(screenshot.is_file());
+}
+
+#[test]
+fn every_demo_opens_without_complaint_in_light_in_dark_and_on_a_phone() {
+    play("every page", &[]);
+}
+
+#[test]
+fn the_board_moves_filters_and_follows_the_rate() {
+    play("ticker", &[]);
+}
+
+#[test]
+fn a_pause_stops_what_comes_and_its_end_tells_what_passed_by() {
+    play("pause", &[]);
+}
+
+#[test]
+fn who_is_slow_is_seen_going_down_the_ladder_and_up_again() {
+    play("slow", &[]);
+}
+
+#[test]
+fn a_cut_of_the_network_ends_with_everything_that_was_missed() {
+    play("cut", &[]);
+    play("cut for real", &[]);
+}
+
+#[test]
+fn what_one_says_or_draws_the_other_sees() {
+    play("together", &[]);
+    play("board", &[]);
+}
+
+#[test]
+fn notices_are_filtered_and_marked_as_read() {
+    play("notices", &[]);
+}
+
+/// `cargo test --release -p broker --test browser -- --ignored --nocapture frames`
+#[test]
+#[ignore = "a measurement, for a machine that does nothing else"]
+fn frames_a_second_with_5000_updates() {
+    let Some(measured) = play("frames", &["--demo-updates-per-second", "5000"]) else { return };
+    eprintln!("{measured}");
+}
+
+/// Plays a scene of `demos.mjs`, which asserts what it sees, on a broker of its own; what it
+/// printed, unless there is no browser.
+fn play(scene: &str, settings: &[&str]) -> Option<String> {
+    let chromium = tools::chromium()?;
+    let node = tools::node()?;
+    let broker = Broker::start(&[&["--demo"], settings].concat());
+    let screenshots = tools::target_directory().join("screenshots");
+    fs::create_dir_all(&screenshots).expect("a folder can be made");
+    let played = run(
+        Command::new("node")
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/demos.mjs"))
+            .arg(format!("http://{}/", broker.address()))
+            .arg(scene)
+            .arg(&screenshots)
+            .env("NODE_TOOLS", node)
+            .env("CHROMIUM", chromium),
+        BROWSER_LIMIT,
+    );
+    Some(played.unwrap_or_else(|error| panic!("{scene}: {error}")))
 }

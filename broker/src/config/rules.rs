@@ -10,7 +10,7 @@ use broker_proto::topic::{Filter, Topic};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::Config;
+use super::{Config, demo};
 
 /// Longest flush delay, in milliseconds.
 pub const FLUSH_MS_MAX: u32 = 1_000;
@@ -149,7 +149,8 @@ impl Rules {
             max_rate: None,
         };
         let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
-        let rules = config.topic.iter().map(rule).collect();
+        let demo = if config.demo { demo::rules() } else { Vec::new() };
+        let rules = config.topic.iter().chain(&demo).map(rule).collect();
         // The broker's own numbers: yesterday's are of no use.
         let system =
             Rule { history_messages: 0, presence: Presence::None, flush_ms: 0, ..default.clone() };

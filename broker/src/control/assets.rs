@@ -24,96 +24,126 @@ struct Asset {
     content: &'static [u8],
 }
 
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+
+impl Asset {
+    /// A file of ours, asked for anew each time.
+    const fn ours(path: &'static str, media_type: &'static str, content: &'static [u8]) -> Self {
+        Self { path, media_type, cache: REVALIDATE, content }
+    }
+
+    /// A file that never changes under its path.
+    const fn fixed(path: &'static str, media_type: &'static str, content: &'static [u8]) -> Self {
+        Self { path, media_type, cache: FOR_EVER, content }
+    }
+}
+
+const LIVE: &[u8] = include_bytes!("../../web/index.html");
+
+/// What is there always.
 const ASSETS: [Asset; 8] = [
-    Asset {
-        path: "/",
-        media_type: "text/html; charset=utf-8",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/index.html"),
-    },
-    Asset {
-        path: "/assets/page.css",
-        media_type: "text/css; charset=utf-8",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/page.css"),
-    },
-    Asset {
-        path: "/assets/page.js",
-        media_type: "text/javascript; charset=utf-8",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/page.js"),
-    },
-    Asset {
-        path: "/assets/link.js",
-        media_type: "text/javascript; charset=utf-8",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/link.js"),
-    },
-    Asset {
-        path: "/altavoz.js",
-        media_type: "text/javascript; charset=utf-8",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/client/dist/altavoz.js"),
-    },
-    Asset {
-        path: "/assets/icon.svg",
-        media_type: "image/svg+xml",
-        cache: REVALIDATE,
-        content: include_bytes!("../../web/icon.svg"),
-    },
-    Asset {
-        path: "/assets/uplot-1.6.32/uPlot.iife.min.js",
-        media_type: "text/javascript; charset=utf-8",
-        cache: FOR_EVER,
-        content: include_bytes!("../../web/vendor/uplot-1.6.32/uPlot.iife.min.js"),
-    },
-    Asset {
-        path: "/assets/uplot-1.6.32/uPlot.min.css",
-        media_type: "text/css; charset=utf-8",
-        cache: FOR_EVER,
-        content: include_bytes!("../../web/vendor/uplot-1.6.32/uPlot.min.css"),
-    },
+    Asset::ours("/live", HTML, LIVE),
+    Asset::ours("/assets/page.css", CSS, include_bytes!("../../web/page.css")),
+    Asset::ours("/assets/page.js", JAVASCRIPT, include_bytes!("../../web/page.js")),
+    Asset::ours("/assets/link.js", JAVASCRIPT, include_bytes!("../../web/link.js")),
+    Asset::ours("/altavoz.js", JAVASCRIPT, include_bytes!("../../web/client/dist/altavoz.js")),
+    Asset::ours("/assets/icon.svg", "image/svg+xml", include_bytes!("../../web/icon.svg")),
+    Asset::fixed(
+        "/assets/uplot-1.6.32/uPlot.iife.min.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/vendor/uplot-1.6.32/uPlot.iife.min.js"),
+    ),
+    Asset::fixed(
+        "/assets/uplot-1.6.32/uPlot.min.css",
+        CSS,
+        include_bytes!("../../web/vendor/uplot-1.6.32/uPlot.min.css"),
+    ),
 ];
 
-/// A route for each file.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The page at `/` without the demos.
+const WELCOME: [Asset; 1] = [Asset::ours("/", HTML, LIVE)];
+
+/// What there is only with the demos.
+const DEMOS: [Asset; 14] = [
+    Asset::ours("/", HTML, include_bytes!("../../web/demo/index.html")),
+    Asset::ours("/demo/board", HTML, include_bytes!("../../web/demo/board.html")),
+    Asset::ours("/demo/chat", HTML, include_bytes!("../../web/demo/chat.html")),
+    Asset::ours("/demo/machine", HTML, include_bytes!("../../web/demo/machine.html")),
+    Asset::ours("/demo/notices", HTML, include_bytes!("../../web/demo/notices.html")),
+    Asset::ours("/demo/ticker", HTML, include_bytes!("../../web/demo/ticker.html")),
+    Asset::ours("/assets/demo/demo.css", CSS, include_bytes!("../../web/demo/demo.css")),
+    Asset::ours("/assets/demo/board.js", JAVASCRIPT, include_bytes!("../../web/demo/board.js")),
+    Asset::ours("/assets/demo/chat.js", JAVASCRIPT, include_bytes!("../../web/demo/chat.js")),
+    Asset::ours("/assets/demo/machine.js", JAVASCRIPT, include_bytes!("../../web/demo/machine.js")),
+    Asset::ours("/assets/demo/notices.js", JAVASCRIPT, include_bytes!("../../web/demo/notices.js")),
+    Asset::ours("/assets/demo/slow.js", JAVASCRIPT, include_bytes!("../../web/demo/slow.js")),
+    Asset::ours("/assets/demo/stage.js", JAVASCRIPT, include_bytes!("../../web/demo/stage.js")),
+    Asset::ours("/assets/demo/ticker.js", JAVASCRIPT, include_bytes!("../../web/demo/ticker.js")),
+];
+
+/// A route for each file, with those of the demos or without them.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>(has_demos: bool) -> Router<S> {
+    let others: &'static [Asset] = if has_demos { &DEMOS } else { &WELCOME };
     ASSETS
         .iter()
+        .chain(others)
         .fold(Router::new(), |router, asset| router.route(asset.path, get(async || answer(asset))))
 }
 
 fn answer(asset: &'static Asset) -> impl IntoResponse {
-    let headers: [(HeaderName, HeaderValue); 3] = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(asset.media_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static(asset.cache)),
-        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_SECURITY_POLICY)),
+    let headers: [(HeaderName, &str); 5] = [
+        (header::CONTENT_TYPE, asset.media_type),
+        (header::CACHE_CONTROL, asset.cache),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        // Alone in its process, a page may let a worker sleep: that is how a demo is slow.
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),
     ];
-    (headers, asset.content)
+    (headers.map(|(name, value)| (name, HeaderValue::from_static(value))), asset.content)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_page_asks_only_for_files_that_are_here() {
-        let page = std::str::from_utf8(ASSETS[0].content).unwrap();
-        let attributes = page.split(" src=\"").skip(1).chain(page.split(" href=\"").skip(1));
-        let asked: Vec<&str> = attributes
-            .filter_map(|text| text.split('"').next())
-            .filter(|path| !["/metrics", "/healthz", "/readyz"].contains(path))
-            .collect();
-        assert!(asked.len() >= 4, "{asked:?}");
-        for path in asked {
-            assert!(ASSETS.iter().any(|asset| asset.path == path), "{path}");
-        }
+    /// How a file of ours names another, and where the name ends.
+    const STARTS: [&str; 4] = [" src=\"", " href=\"", " from \"", "new Worker(\""];
+
+    fn all() -> impl Iterator<Item = &'static Asset> {
+        ASSETS.iter().chain(&DEMOS)
+    }
+
+    fn pages() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let pages = all().filter(|asset| asset.media_type == HTML);
+        pages.map(|asset| (asset.path, std::str::from_utf8(asset.content).unwrap()))
     }
 
     #[test]
-    fn the_page_holds_nothing_that_its_policy_forbids() {
-        let page = std::str::from_utf8(ASSETS[0].content).unwrap();
-        for inline in ["<style", " style=", " onclick=", " onload=", "<script>"] {
-            assert!(!page.contains(inline), "{inline}");
+    fn pages_and_scripts_ask_only_for_files_that_are_here() {
+        let mut count = 0;
+        for asset in all().filter(|asset| asset.cache == REVALIDATE) {
+            let text = std::str::from_utf8(asset.content).unwrap();
+            let names = STARTS.iter().flat_map(|start| text.split(start).skip(1));
+            let paths = names.filter_map(|rest| rest.split('"').next());
+            let ours = paths.filter(|path| path.starts_with('/'));
+            for path in ours.filter(|path| !["/metrics", "/healthz", "/readyz"].contains(path)) {
+                count += 1;
+                assert!(all().any(|asset| asset.path == path), "{}: {path}", asset.path);
+            }
+        }
+        assert!(count > 40, "{count}");
+    }
+
+    #[test]
+    fn pages_hold_nothing_that_their_policy_forbids() {
+        assert_eq!(pages().count(), 7);
+        let inline = ["<style", " style=", " onclick=", " onload=", "<script>", "=\"http"];
+        for (path, page) in pages() {
+            for forbidden in inline {
+                assert!(!page.contains(forbidden), "{path}: {forbidden}");
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn router(config: &Config, metrics: Arc<Metrics>, lifecycle: Arc<Life
         .route("/readyz", get(ready).with_state(lifecycle))
         .route("/metrics", get(scrape).with_state(exposition))
         .route("/ws", get(async || answer::upgrade_required()))
-        .merge(assets::routes());
+        .merge(assets::routes(config.demo));
     if config.echo {
         router = router.route("/echo", get(async || answer::upgrade_required()));
     }
