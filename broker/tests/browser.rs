@@ -89,6 +89,11 @@ fn notices_are_filtered_and_marked_as_read() {
     play("notices", &[]);
 }
 
+#[test]
+fn the_pages_of_the_quick_start_work_as_they_stand() {
+    play("quick start", &[]);
+}
+
 /// `cargo test --release -p broker --test browser -- --ignored --nocapture frames`
 #[test]
 #[ignore = "a measurement, for a machine that does nothing else"]

@@ -93,10 +93,12 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>(has_demos: bool) -> Route
 }
 
 fn answer(asset: &'static Asset) -> impl IntoResponse {
-    let headers: [(HeaderName, &str); 5] = [
+    let headers: [(HeaderName, &str); 6] = [
         (header::CONTENT_TYPE, asset.media_type),
         (header::CACHE_CONTROL, asset.cache),
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        // The same for everyone, so that pages from elsewhere may use the library, too.
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         // Alone in its process, a page may let a worker sleep: that is how a demo is slow.
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (HeaderName::from_static("cross-origin-embedder-policy"), "require-corp"),

@@ -2,6 +2,7 @@
 // they say. Arguments: URL of the broker, name of the scene, folder for screenshots.
 
 import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import {
@@ -195,6 +196,29 @@ const scenes = {
     await page.click('#read-all');
     assert.ok((await numberIn(page, '#unread')) <= 1);
     await finish();
+  },
+
+  // The pages of the quick start, as they stand in the documentation.
+  async 'quick start'(browser) {
+    const document = readFileSync(new URL('../../../docs/QUICKSTART.md', import.meta.url), 'utf8');
+    const pages = [...document.matchAll(/```html\n([^]*?)```/g)].map(([, page]) => page);
+    assert.equal(pages.length, 2);
+    for (const body of pages) {
+      const lines = body.trim().split('\n').length;
+      assert.ok(lines <= 30, `${lines} lines`);
+      const page = await browser.newPage();
+      const here = new URL(url).host;
+      const file = join(folder, 'dashboard.html');
+      writeFileSync(file, body.replaceAll('127.0.0.1:8080', here));
+      await page.goto(`file://${file}`);
+      await page.waitForFunction(() => {
+        const cells = [...document.querySelectorAll('td:nth-child(2)')];
+        return cells.length === 10 && cells.every((cell) => Number(cell.textContent) > 0);
+      });
+      const first = await page.locator('#prices').innerText();
+      await page.waitForFunction((first) => document.querySelector('#prices').innerText !== first, first);
+      await page.close();
+    }
   },
 
   // How many frames a second the board draws while all prices come as fast as they are published.
