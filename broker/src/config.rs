@@ -20,12 +20,14 @@ mod changed;
 mod check;
 mod demo;
 mod file;
+pub mod keys;
 pub mod load;
 pub mod rules;
 pub mod tls;
 
 use self::auth::KeyEntry;
 pub use self::changed::changed;
+use self::keys::ApiKey;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 use self::tls::Tls;
 
@@ -282,6 +284,12 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
     pub pong_timeout_ms: u64,
 
+    /// Time for a whole HTTP request with its body until its answer begins, in milliseconds; then
+    /// 408
+    #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 30_000)]
+    #[arg(value_parser = value_parser!(u64).range(1..=DEADLINE_MS_MAX))]
+    pub http_request_timeout_ms: u64,
+
     /// Time for the peer's answer to a close frame, in milliseconds; then the connection is cut
     #[arg(long, help_heading = "Deadlines", value_name = "MS", default_value_t = 5000)]
     #[arg(value_parser = value_parser!(u64).range(1..=SHUTDOWN_MS_MAX))]
@@ -343,6 +351,10 @@ pub struct Config {
     /// Rules for some topics, as tables `[[topic]]` in the file
     #[arg(skip)]
     pub topic: Vec<RuleEntry>,
+
+    /// Keys to the HTTP API, as tables `[[api_key]]` in the file
+    #[arg(skip)]
+    pub api_key: Vec<ApiKey>,
 
     /// Time to send clients away when stopping, in milliseconds; at most 25 s, and with
     /// close-timeout-ms at most 30 s

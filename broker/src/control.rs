@@ -8,17 +8,20 @@ use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc as queue, watch};
 
 use crate::config::Config;
+use crate::hub::desk::Desk;
 use crate::metrics::Metrics;
 use crate::tls::Session;
 
 mod answer;
+mod api;
 mod assets;
+mod framing;
 mod lifecycle;
 mod router;
 mod serve;
@@ -120,14 +123,38 @@ impl Control {
     }
 }
 
+/// What the control plane is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// Where the broker stands.
+    pub lifecycle: Arc<Lifecycle>,
+    /// The way to topics and workers.
+    pub desk: Desk,
+    /// When the broker's clock began.
+    pub started: Instant,
+}
+
 /// Starts the thread, named `control`.
 ///
 /// ```
-/// use std::{sync::Arc, time::Duration};
-/// use broker::{config::Config, control::{self, Lifecycle}, metrics::Metrics};
+/// use std::{sync::Arc, time::{Duration, Instant}};
+/// use broker::control::{self, Lifecycle, Parts};
+/// use broker::hub::{Shared, desk::Desk};
+/// use broker::{config::Config, metrics::Metrics};
 ///
-/// let (config, metrics) = (Arc::new(Config::default()), Arc::new(Metrics::new(1)));
-/// let (control, sender, signals) = control::start(config, metrics, Arc::new(Lifecycle::new()))?;
+/// let config = Arc::new(Config::default());
+/// let shared = Arc::new(Shared::new(1, &config, 0));
+/// let (control, sender, signals) = control::start(Parts {
+///     config,
+///     metrics: Arc::new(Metrics::new(1)),
+///     lifecycle: Arc::new(Lifecycle::new()),
+///     desk: Desk::new(shared, |_workers| {}),
+///     started: Instant::now(),
+/// })?;
 /// control.stop(Duration::from_secs(1));
 /// # drop((sender, signals));
 /// # Ok::<(), std::io::Error>(())
@@ -136,20 +163,11 @@ impl Control {
 /// # Errors
 ///
 /// What the system says when it gives no thread, event loop or signal handler.
-pub fn start(
-    config: Arc<Config>,
-    metrics: Arc<Metrics>,
-    lifecycle: Arc<Lifecycle>,
-) -> io::Result<(Control, Sender, Signals)> {
-    start_with(config, metrics, lifecycle, serve::CONNECTIONS_MAX)
+pub fn start(parts: Parts) -> io::Result<(Control, Sender, Signals)> {
+    start_with(parts, serve::CONNECTIONS_MAX)
 }
 
-fn start_with(
-    config: Arc<Config>,
-    metrics: Arc<Metrics>,
-    lifecycle: Arc<Lifecycle>,
-    connections_max: usize,
-) -> io::Result<(Control, Sender, Signals)> {
+fn start_with(parts: Parts, connections_max: usize) -> io::Result<(Control, Sender, Signals)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (signal_sender, signals) = mpsc::channel();
     {
@@ -163,7 +181,8 @@ fn start_with(
     }
     let (handed_sender, handed) = queue::channel(HANDED_MAX);
     let (stop, stopping) = watch::channel(None);
-    let router = router::router(&config, metrics, lifecycle);
+    let config = parts.config.clone();
+    let router = router::router(parts);
     let serve = serve::run(handed, config, router, connections_max, stopping);
     let thread = std::thread::Builder::new()
         .name("control".into())

@@ -18,6 +18,7 @@
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`presence`] | who is there |
 //! | [`access`] | who may do what, and until when |
+//! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
@@ -32,12 +33,14 @@ use crate::config::Config;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
 
 pub mod access;
+pub mod ask;
 pub mod backlog;
 mod catching;
 pub mod cohort;
 mod commands;
 pub mod delayed;
 mod delivery;
+pub mod desk;
 pub mod directory;
 pub mod history;
 pub mod interest;
@@ -64,6 +67,7 @@ pub mod wanted;
 pub mod workers;
 
 use self::access::Access;
+use self::ask::Question;
 use self::cohort::Cohort;
 use self::delayed::Delayed;
 use self::lingering::Lingering;
@@ -134,6 +138,8 @@ pub struct Hub {
     /// Topics with many members, of whom some came or went in this second.
     changed: Vec<Arc<Topic>>,
     access: Access,
+    /// Questions that the worker is to answer.
+    asked: Vec<Arc<Question>>,
 }
 
 /// Why a session must end, with what its peer is told.
@@ -195,6 +201,7 @@ impl Hub {
             hopeless: Vec::new(),
             changed: Vec::new(),
             access: Access::default(),
+            asked: Vec::new(),
         }
     }
 
@@ -320,12 +327,11 @@ impl Hub {
                         self.keep_order();
                         deliveries += self.deliver(&message, self.taken);
                     }
-                    Mail::Presence(change) => self.deliver_presence(&change),
-                    Mail::Disconnect(removal) => self.remove_sessions(&removal),
                     Mail::Drain => {
                         self.deliver_delayed();
                         return MailStep::Drain;
                     }
+                    other => self.handle_other(other),
                 }
             }
             if self.outbox.bytes() >= TURN_BYTES_MAX || deliveries >= TURN_DELIVERIES_MAX {
@@ -367,11 +373,25 @@ impl Hub {
             self.taken += 1;
             match mail {
                 Mail::Message(message) => drop(self.deliver(&message, self.taken)),
-                Mail::Presence(change) => self.deliver_presence(&change),
-                Mail::Disconnect(removal) => self.remove_sessions(&removal),
-                Mail::Drain => {}
+                other => self.handle_other(other),
             }
         }
+    }
+
+    /// Mail that is no message.
+    fn handle_other(&mut self, mail: Mail) {
+        match mail {
+            Mail::Presence(change) => self.deliver_presence(&change),
+            Mail::Disconnect(removal) => self.remove_sessions(&removal),
+            Mail::Made(topic) => self.linger(topic, self.now_ms),
+            Mail::Question(question) => self.asked.push(question),
+            Mail::Message(_) | Mail::Drain => {}
+        }
+    }
+
+    /// Moves out the questions that came with the mail.
+    pub fn take_asked(&mut self) -> Vec<Arc<Question>> {
+        std::mem::take(&mut self.asked)
     }
 
     /// Delivers what waits for its flush delay.

@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 mod close_reason;
+pub mod http;
 pub mod prometheus;
 
 pub use close_reason::CloseReason;
+use http::HttpMetrics;
 
 /// A number that one thread changes and any thread reads.
 ///
@@ -152,6 +154,8 @@ impl WorkerMetrics {
 pub struct Metrics {
     /// One block per worker, in the workers' order.
     pub workers: Box<[WorkerMetrics]>,
+    /// What the control plane counts.
+    pub http: HttpMetrics,
     /// Gauge: topics in the directory.
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
@@ -169,6 +173,7 @@ impl Metrics {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
+            http: HttpMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
             tls_reloads: AtomicU64::new(0),

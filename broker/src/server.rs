@@ -19,7 +19,9 @@ use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::demo::Demo;
 use crate::hub::Shared;
+use crate::hub::desk::Desk;
 use crate::hub::mailbox::Mail;
+use crate::hub::workers::members;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::sys;
@@ -95,8 +97,6 @@ impl Server {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let metrics = Arc::new(Metrics::new(count));
         let lifecycle = Arc::new(Lifecycle::default());
-        let (control, sender, signals) =
-            control::start(config.clone(), metrics.clone(), lifecycle.clone())?;
         let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         let shared = Shared::new(count, &config, unix_s).with_verifier(keys.watch()?);
         let shared = Arc::new(shared);
@@ -110,6 +110,13 @@ impl Server {
         let polls = (0..count).map(|_| make_poll()).collect::<io::Result<Vec<_>>>()?;
         let (polls, wakers): (Vec<_>, Vec<_>) = polls.into_iter().unzip();
         let wakers: Arc<[Waker]> = wakers.into();
+        let (control, sender, signals) = control::start(control::Parts {
+            config: config.clone(),
+            metrics: metrics.clone(),
+            lifecycle: lifecycle.clone(),
+            desk: desk(shared.clone(), wakers.clone()),
+            started,
+        })?;
         let mut workers = Vec::with_capacity(count);
         for (index, (poll, doors)) in polls.into_iter().zip(of_workers).enumerate() {
             let parts = Parts {
@@ -306,6 +313,16 @@ fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     socket.set_reuse_port(shares_port)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// The way for the control plane to publish and to ask the workers.
+fn desk(shared: Arc<Shared>, wakers: Arc<[Waker]>) -> Desk {
+    Desk::new(shared, move |workers| {
+        for worker in members(workers) {
+            // Fails only if the kernel is out of memory; the worker then wakes at its next sweep.
+            let _ = wakers[worker].wake();
+        }
+    })
 }
 
 fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHandle<()>> {

@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 
 pub mod accept;
 pub mod admission;
+mod asked;
 mod closing;
 pub mod connection;
 mod credentials;
@@ -244,6 +245,7 @@ impl Worker {
     fn deliver(&mut self) {
         loop {
             let step = self.core.hub.handle_mail();
+            self.answer_asked();
             for worker in members(self.core.hub.take_wakes()) {
                 // Fails only if the kernel is out of memory; the worker then wakes at its next
                 // sweep.

@@ -119,6 +119,15 @@ impl Command<'_> {
     }
 }
 
+/// A message to publish, sound in itself like a [`Command`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Publish<'a> {
+    /// The topic.
+    pub topic: Topic<'a>,
+    /// What to deliver.
+    pub payload: Payload<'a>,
+}
+
 /// The message of a publish, byte for byte as the publisher gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {

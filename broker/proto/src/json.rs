@@ -6,18 +6,23 @@
 //! the marks that pass left behind. Nothing recurses, and nothing is allocated for a publish once
 //! the buffers have grown. docs/PROTOCOL.md describes the format.
 //!
-//! The workers parse and encode with it, the load generator encodes commands.
+//! The workers parse and encode with it, the HTTP API parses what is to be published, the load
+//! generator encodes commands.
 
 mod decode;
 mod encode;
 mod encode_command;
 mod options;
 mod parse;
+mod publishes;
 mod tape;
 
-pub use encode::{encode_answer, encode_gap, encode_message, encode_notice, message_bytes};
+pub use encode::{
+    encode_answer, encode_gap, encode_message, encode_notice, encode_success, message_bytes,
+};
 pub use encode_command::encode_command;
 pub use parse::Parser;
+pub use publishes::Publishes;
 
 pub(crate) use encode_command::write_options;
 

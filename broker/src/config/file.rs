@@ -10,6 +10,7 @@ use clap::error::{ContextKind, ContextValue};
 use toml::{Table, Value};
 
 use super::auth::KeyEntry;
+use super::keys::{self, ApiKey};
 use super::load::{Found, Kind, LoadError, Origin};
 use super::rules::RuleEntry;
 
@@ -17,6 +18,8 @@ use super::rules::RuleEntry;
 const RULES: &str = "topic";
 /// The key of the table that holds the keys for tokens.
 const AUTH: &str = "auth";
+/// The key of the keys to the HTTP API.
+const API_KEYS: &str = "api_key";
 
 /// What the file has besides plain values.
 #[derive(Default)]
@@ -25,6 +28,8 @@ pub(super) struct Tables {
     pub(super) topic: Vec<RuleEntry>,
     /// The keys for tokens.
     pub(super) auth: Vec<KeyEntry>,
+    /// The keys to the HTTP API.
+    pub(super) api_key: Vec<ApiKey>,
 }
 
 /// Reads the file. The values come back as text, in the order of their keys, and apart from them
@@ -42,8 +47,10 @@ pub(super) fn read(
     })?;
     let topic = table.remove(RULES).map_or(Ok(Vec::new()), |value| read_rules(path, value))?;
     let auth = table.remove(AUTH).map_or(Ok(Vec::new()), |value| read_keys(path, value))?;
+    let api_key =
+        table.remove(API_KEYS).map_or(Ok(Vec::new()), |value| read_api_keys(path, value))?;
     let entries = table.into_iter().map(|(key, value)| entry(path, kinds, command, key, &value));
-    Ok((entries.collect::<Result<_, _>>()?, Tables { topic, auth }))
+    Ok((entries.collect::<Result<_, _>>()?, Tables { topic, auth, api_key }))
 }
 
 /// The tables `[[auth.key]]`.
@@ -68,6 +75,18 @@ fn read_keys(path: &Path, value: Value) -> Result<Vec<KeyEntry>, LoadError> {
         keys.push(key);
     }
     Ok(keys)
+}
+
+/// The tables `[[api_key]]`.
+fn read_api_keys(path: &Path, value: Value) -> Result<Vec<ApiKey>, LoadError> {
+    let wrong = |(place, reason): (usize, String)| LoadError::Value {
+        setting: format!("{}: [[api_key]] number {place}", path.display()),
+        reason,
+    };
+    let Value::Array(tables) = value else {
+        return Err(wrong((1, "must be a table, written [[api_key]]".to_owned())));
+    };
+    keys::read(path, tables).map_err(wrong)
 }
 
 /// The tables `[[topic]]`.

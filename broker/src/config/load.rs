@@ -68,6 +68,10 @@ impl fmt::Display for Resolved {
             let text = toml::to_string(key).map_err(|_| fmt::Error)?;
             write!(f, "\n[[auth.key]]\n{text}")?;
         }
+        for key in &self.config.api_key {
+            let text = toml::to_string(key).map_err(|_| fmt::Error)?;
+            write!(f, "\n[[api_key]]\n{text}")?;
+        }
         Ok(())
     }
 }
@@ -272,8 +276,8 @@ fn resolve(
     let program = args.next().unwrap_or_else(|| "broker".into());
     let all = std::iter::once(program).chain(found.values().flat_map(Found::flags)).chain(args);
     let matches = command.try_get_matches_from(all)?;
-    let file::Tables { topic, auth } = tables;
-    let config = Config { topic, auth, ..Config::from_arg_matches(&matches)? };
+    let file::Tables { topic, auth, api_key } = tables;
+    let config = Config { topic, auth, api_key, ..Config::from_arg_matches(&matches)? };
 
     let mut origins: BTreeMap<_, _> =
         found.into_iter().map(|(key, found)| (key, found.origin)).collect();

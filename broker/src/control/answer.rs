@@ -2,22 +2,22 @@
 //!
 //! Says nothing a peer sent back to it. Called by the router and by the connection loop.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 /// `{"error":{"code":…,"message":…}}` with this status.
-pub(super) fn error(status: StatusCode, code: &'static str, message: &'static str) -> Response {
+pub(super) fn error(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({ "error": { "code": code, "message": message } });
     (status, axum::Json(body)).into_response()
 }
 
 /// As [`error`], and the connection ends with it.
-pub(super) fn last_error(
-    status: StatusCode,
-    code: &'static str,
-    message: &'static str,
-) -> Response {
-    let mut response = error(status, code, message);
+pub(super) fn last_error(status: StatusCode, code: &str, message: &str) -> Response {
+    closing(error(status, code, message))
+}
+
+/// The same answer, and the connection ends with it.
+pub(super) fn closing(mut response: Response) -> Response {
     response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
@@ -27,7 +27,11 @@ pub(super) fn not_found() -> Response {
 }
 
 pub(super) fn method_not_allowed() -> Response {
-    error(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path takes only GET")
+    error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not take this method",
+    )
 }
 
 /// RFC 6455 §4.2.2 and RFC 9110 §15.5.22: says what to ask for instead.
@@ -40,6 +44,22 @@ pub(super) fn upgrade_required() -> Response {
     let headers = response.headers_mut();
     headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// A stream of events is served by a worker, which only a connection's first request reaches. A
+/// kept connection is ended, and the client sent to the same place on another one, which every
+/// browser follows by itself (RFC 9110 §15.4.8).
+pub(super) fn again_on_a_fresh_connection(uri: &Uri) -> Response {
+    let place = uri.path_and_query().map_or("/", |target| target.as_str());
+    let mut response = last_error(
+        StatusCode::TEMPORARY_REDIRECT,
+        "fresh_connection",
+        "events need a connection of their own: ask for them on a new one",
+    );
+    if let Ok(place) = HeaderValue::from_str(place) {
+        response.headers_mut().insert(header::LOCATION, place);
+    }
     response
 }
 

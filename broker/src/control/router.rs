@@ -6,28 +6,32 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Lifecycle, Phase, answer, assets};
-use crate::config::Config;
+use super::api::{self, Api};
+use super::{Lifecycle, Parts, Phase, answer, assets, framing};
 use crate::metrics::Metrics;
 use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
 
 /// Longest request body that is read, in bytes; a longer one is answered 413.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
+pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The routes of the control plane.
-pub(super) fn router(config: &Config, metrics: Arc<Metrics>, lifecycle: Arc<Lifecycle>) -> Router {
-    let exposition = Arc::new(Exposition::new(metrics));
+pub(super) fn router(parts: Parts) -> Router {
+    let Parts { config, metrics, lifecycle, desk, started } = parts;
+    let exposition = Arc::new(Exposition::new(metrics.clone()));
+    let api = Api::new(&config, desk, metrics.clone(), started);
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready).with_state(lifecycle))
         .route("/metrics", get(scrape).with_state(exposition))
         .route("/ws", get(async || answer::upgrade_required()))
-        .merge(assets::routes(config.demo));
+        .route("/sse", get(async |uri: Uri| answer::again_on_a_fresh_connection(&uri)))
+        .merge(assets::routes(config.demo))
+        .merge(api::routes(api));
     if config.echo {
         router = router.route("/echo", get(async || answer::upgrade_required()));
     }
@@ -35,7 +39,9 @@ pub(super) fn router(config: &Config, metrics: Arc<Metrics>, lifecycle: Arc<Life
         .fallback(async || answer::not_found())
         .method_not_allowed_fallback(async || answer::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(framing::refuse_ambiguous))
         .layer(from_fn(with_common_headers))
+        .layer(from_fn_with_state(metrics, count))
 }
 
 /// Whether to send clients here: not before all workers listen, nor once they are sent away.
@@ -57,6 +63,13 @@ async fn scrape(State(exposition): State<Arc<Exposition>>) -> Response {
             answer::error(status, "internal", "metrics could not be written")
         }
     }
+}
+
+/// Counts the answers by their kind.
+async fn count(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    metrics.http.count_answer(response.status().as_u16());
+    response
 }
 
 async fn with_common_headers(request: Request, next: Next) -> Response {

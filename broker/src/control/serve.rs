@@ -1,8 +1,9 @@
 //! The loop of the control plane: takes the connections that workers hand over and serves HTTP/1.1
 //! on each, in one thread.
 //!
-//! Every state has a deadline: a request head `handshake_timeout_ms`, a request 30 s, a stalled
-//! answer 10 s, and no connection lives longer than 5 minutes. Run by `control::start`.
+//! Every state has a deadline: a request head `handshake_timeout_ms`, a request
+//! `http_request_timeout_ms`, a stalled answer 10 s, and no connection lives longer than 5 minutes.
+//! Run by `control::start`.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -32,13 +33,11 @@ use crate::config::Config;
 
 /// Most HTTP connections at once; one more is answered 503.
 pub(super) const CONNECTIONS_MAX: usize = 1024;
-/// Time from a request's head until its answer begins; then 408.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time a peer may take none of an answer.
 const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Age at which a connection is asked to end after the request at work.
 const AGE_MAX: Duration = Duration::from_secs(300);
-/// Time for that request.
+/// Time for that request and its answer.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// hyper takes no smaller buffer than this.
 const BUFFER_BYTES_MIN: usize = 8192;
@@ -52,12 +51,13 @@ pub(super) async fn run(
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
     let http = http(&config);
+    let patience = Duration::from_millis(config.http_request_timeout_ms);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(handed) = handed.recv() => {
                 if connections.len() < connections_max {
-                    take(handed, &mut connections, &http, &router, &stopping);
+                    take(handed, &mut connections, (&http, patience), &router, &stopping);
                 } else {
                     handed.turn_away(answer::TOO_MANY);
                 }
@@ -72,7 +72,7 @@ pub(super) async fn run(
     }
     handed.close();
     while let Ok(handed) = handed.try_recv() {
-        take(handed, &mut connections, &http, &router, &stopping);
+        take(handed, &mut connections, (&http, patience), &router, &stopping);
     }
     let grace = stopping.borrow().unwrap_or_default();
     let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -95,7 +95,7 @@ fn http(config: &Config) -> http1::Builder {
 fn take(
     handed: Handed,
     connections: &mut JoinSet<()>,
-    http: &http1::Builder,
+    (http, patience): (&http1::Builder, Duration),
     router: &Router,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
@@ -109,17 +109,17 @@ fn take(
     let stream = Stream::new(stream, handed.tls);
     let socket = Socket::new(handed.read, stream, STALL_TIMEOUT);
     let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
-    connections.spawn(serve(socket, handed.peer, http, router, stopping));
+    connections.spawn(serve(socket, handed.peer, (http, patience), router, stopping));
 }
 
 async fn serve(
     socket: Socket<Stream>,
     peer: SocketAddr,
-    http: http1::Builder,
+    (http, patience): (http1::Builder, Duration),
     router: Router,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
-    let service = service_fn(move |request| respond(request, peer, router.clone()));
+    let service = service_fn(move |request| respond(request, peer, patience, router.clone()));
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     tokio::select! {
         ended = connection.as_mut() => return log_end(peer, ended),
@@ -141,11 +141,12 @@ fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
 async fn respond(
     request: Request<Incoming>,
     peer: SocketAddr,
+    patience: Duration,
     mut router: Router,
 ) -> Result<Response, Infallible> {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let response = match timeout(REQUEST_TIMEOUT, router.call(request.map(Body::new))).await {
+    let response = match timeout(patience, router.call(request.map(Body::new))).await {
         Ok(response) => response?,
         Err(_) => {
             let message = "the request took too long";

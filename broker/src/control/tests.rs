@@ -16,10 +16,16 @@ fn plane() -> Plane {
 }
 
 fn plane_for(connections_max: usize) -> Plane {
-    let (metrics, lifecycle) = (Arc::new(Metrics::new(1)), Arc::new(Lifecycle::new()));
     let config = Arc::new(Config::default());
-    let (control, sender, _signals) =
-        start_with(config, metrics, lifecycle, connections_max).unwrap();
+    let shared = Arc::new(crate::hub::Shared::new(1, &config, 0));
+    let parts = Parts {
+        config,
+        metrics: Arc::new(Metrics::new(1)),
+        lifecycle: Arc::new(Lifecycle::new()),
+        desk: Desk::new(shared, |_| {}),
+        started: Instant::now(),
+    };
+    let (control, sender, _signals) = start_with(parts, connections_max).unwrap();
     Plane { control, sender, listener: TcpListener::bind("127.0.0.1:0").unwrap() }
 }
 

@@ -141,26 +141,13 @@ impl Hub {
         name: TopicName<'_>,
         limit: Option<u32>,
     ) -> Result<(), CommandError> {
-        let limit = limit.unwrap_or(HISTORY_LIMIT).min(HISTORY_LIMIT_MAX) as usize;
         let Some(topic) = self.shared.directory.find(name) else {
             let (epoch, seq) = (Epoch::new(0), 0);
             let answer = Answer::History { topic: name.as_str(), epoch, seq, messages: &[] };
             self.answer(slot, id, &answer);
             return Ok(());
         };
-        let state = topic.look();
-        let seq = state.seq;
-        let past = state.history.iter().flat_map(|h| h.past(self.now_ms, state.rule()));
-        let mut bytes = 0;
-        let fits = |message: &Arc<Message>| {
-            bytes += message.held_bytes();
-            bytes <= HISTORY_BYTES_MAX
-        };
-        let mut kept: Vec<_> =
-            past.rev().map(|kept| kept.message.clone()).take_while(fits).collect();
-        drop(state);
-        kept.truncate(limit);
-        kept.reverse();
+        let (seq, kept) = newest_of(&topic, limit, self.now_ms);
         let bytes: usize = kept.iter().map(|message| message.held_bytes()).sum();
         self.spend_on_answer(slot, bytes)?;
         let past = kept.iter().map(|kept| Past { seq: kept.seq(), payload: kept.payload() });
@@ -203,18 +190,11 @@ impl Hub {
         let Some(session) = self.session(slot) else { return Ok(()) };
         let native = session.protocol;
         session.published += 1;
-        let may_publish = session.grants.may_publish(topic);
-        let answered = if is_system(topic) {
-            let name = topic.as_str();
-            Err(CommandError::new(
-                ErrorCode::Forbidden,
-                format!("{name}: only the broker publishes there"),
-            ))
-        } else if !may_publish {
-            Err(self.no_right(slot, "publish", topic.as_str()))
-        } else {
-            self.publish(topic, payload, native, now_ms)
-        };
+        let has_right = session.grants.may_publish(topic);
+        let answered = may_publish(topic).and_then(|()| match has_right {
+            true => self.publish(topic, payload, native, now_ms),
+            false => Err(self.no_right(slot, "publish", topic.as_str())),
+        });
         match answered {
             Ok((epoch, seq)) if id.is_some() => {
                 let answer = Answer::Published { epoch, seq, level: Level::Accepted };
@@ -240,7 +220,7 @@ impl Hub {
     ) -> Result<(Epoch, u64), CommandError> {
         let published = self
             .shared
-            .publish(topic, payload, native, self.worker, now_ms)
+            .publish(topic, payload, native, Some(self.worker), now_ms)
             .map_err(|error| self.refused(topic, error, now_ms))?;
         self.wakes |= published.wakes;
         if published.full != 0 {
@@ -254,22 +234,16 @@ impl Hub {
     }
 
     fn refused(&mut self, topic: TopicName<'_>, error: PublishError, now_ms: u64) -> CommandError {
-        match error {
-            PublishError::Full(error) => full(&error),
-            PublishError::TooLarge { payload_bytes_max, made } => {
-                made.into_iter().for_each(|made| self.linger(made, now_ms));
-                let name = topic.as_str();
-                let message = format!("{name}: payloads of at most {payload_bytes_max} bytes");
-                CommandError::new(ErrorCode::TooLarge, message)
-            }
-        }
+        let error = error.explain(topic);
+        error.1.into_iter().for_each(|made| self.linger(made, now_ms));
+        error.0
     }
 
     pub(super) fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
         self.lingering.push(topic, now_ms + self.config.topic_linger_ms);
     }
 
-    fn stats(&mut self, slot: u32) -> Stats {
+    pub(super) fn stats(&mut self, slot: u32) -> Stats {
         let now_ms = self.now_ms;
         let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
         let mut account = session.account();
@@ -339,8 +313,37 @@ impl Hub {
     }
 }
 
-fn is_system(topic: TopicName<'_>) -> bool {
-    topic.levels().next() == Some(SYSTEM_TOPIC)
+/// The seq of a topic's newest message, and the newest that are history, oldest first: as many as
+/// are asked for and fit an answer.
+pub(super) fn newest_of(
+    topic: &Topic,
+    limit: Option<u32>,
+    now_ms: u64,
+) -> (u64, Vec<Arc<Message>>) {
+    let limit = limit.unwrap_or(HISTORY_LIMIT).min(HISTORY_LIMIT_MAX) as usize;
+    let state = topic.look();
+    let past = state.history.iter().flat_map(|h| h.past(now_ms, state.rule()));
+    let mut bytes = 0;
+    let fits = |message: &Arc<Message>| {
+        bytes += message.held_bytes();
+        bytes <= HISTORY_BYTES_MAX
+    };
+    let newest = past.rev().map(|kept| kept.message.clone());
+    let mut kept: Vec<_> = newest.take(limit).take_while(fits).collect();
+    kept.reverse();
+    (state.seq, kept)
+}
+
+/// Whether clients may publish on a topic of that name at all.
+///
+/// # Errors
+/// `forbidden`: the topic is the broker's own.
+pub(super) fn may_publish(topic: TopicName<'_>) -> Result<(), CommandError> {
+    if topic.levels().next() != Some(SYSTEM_TOPIC) {
+        return Ok(());
+    }
+    let message = format!("{}: only the broker publishes there", topic.as_str());
+    Err(CommandError::new(ErrorCode::Forbidden, message))
 }
 
 pub(super) fn full(full: &DirectoryFull) -> CommandError {

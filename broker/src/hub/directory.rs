@@ -68,6 +68,17 @@ impl Directory {
         self.len() == 0
     }
 
+    /// Whether so many more fit.
+    ///
+    /// # Errors
+    /// They do not.
+    pub fn has_room_for(&self, topics: u64) -> Result<(), DirectoryFull> {
+        match self.len().saturating_add(topics) > self.topics_max {
+            true => Err(DirectoryFull { topics_max: self.topics_max }),
+            false => Ok(()),
+        }
+    }
+
     /// Whether so many topics are there that those are to go which nobody watches.
     pub fn is_crowded(&self) -> bool {
         self.len() > self.topics_max / 4 * 3

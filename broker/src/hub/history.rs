@@ -82,6 +82,11 @@ impl History {
         self.dropped_ms > 0 && self.dropped_ms >= from_ms
     }
 
+    /// Bytes of memory held by what is kept.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether nothing is kept.
     pub fn is_empty(&self) -> bool {
         self.kept.is_empty()

@@ -365,7 +365,7 @@ impl Hub {
     }
 }
 
-fn serving(rung: Rung) -> Serving {
+pub(super) fn serving(rung: Rung) -> Serving {
     match rung {
         Rung::Holding => Serving::All,
         Rung::Latest => Serving::Latest,

@@ -93,6 +93,11 @@ impl List {
         self.subscribers.is_empty() && self.special.as_ref().is_none_or(|held| held.count == 0)
     }
 
+    /// How many are subscribed.
+    pub fn len(&self) -> u64 {
+        self.subscribers.len() as u64 + self.special.as_ref().map_or(0, |held| held.count.into())
+    }
+
     /// The subscribers that are not plain, to be added to.
     pub fn special_mut(&mut self) -> &mut Specials {
         self.special.get_or_insert_default()

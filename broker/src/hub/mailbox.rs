@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::Removal;
+use super::ask::Question;
 use super::message::Message;
 use super::presence::PresenceMail;
+use super::topic::Topic;
 use super::workers::WorkerSet;
 
 /// What lies in a mailbox.
@@ -23,6 +25,10 @@ pub enum Mail {
     Presence(Arc<PresenceMail>),
     /// End these sessions.
     Disconnect(Arc<Removal>),
+    /// Look after this topic: someone who is no worker has made it.
+    Made(Arc<Topic>),
+    /// Answer this.
+    Question(Arc<Question>),
     /// Stop accepting, say goodbye to everyone, and end.
     Drain,
 }
@@ -141,7 +147,8 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Presence(_) | Self::Disconnect(_) | Self::Drain => 0,
+            Self::Presence(_) | Self::Disconnect(_) | Self::Made(_) | Self::Question(_) => 0,
+            Self::Drain => 0,
         }
     }
 }

@@ -6,12 +6,37 @@ use std::sync::Arc;
 use broker_proto::command::{Answer, CommandError, ErrorCode, Id, Member, Notice};
 use broker_proto::topic::Topic as TopicName;
 
-use super::Hub;
 use super::lists::Watched;
 use super::mailbox::Mail;
 use super::presence::{Person, PresenceMail};
 use super::topic::{Topic, TopicState};
+use super::{Hub, Shared};
 use crate::config::rules::Presence;
+
+impl Shared {
+    /// Whether anyone may ask who is subscribed to a topic.
+    ///
+    /// # Errors
+    /// `forbidden`: the topic's rule keeps it to itself.
+    pub(super) fn may_know_members(&self, name: TopicName<'_>) -> Result<(), CommandError> {
+        if self.directory.rule_of(name).presence != Presence::None {
+            return Ok(());
+        }
+        let message = format!("who is subscribed to {} is not told", name.as_str());
+        Err(CommandError::new(ErrorCode::Forbidden, message))
+    }
+
+    /// Who is subscribed to exactly this topic, in the order of their sessions, as far as that is
+    /// remembered, and how many they are.
+    pub(super) fn members_of(&self, name: TopicName<'_>) -> (Vec<Person>, u64) {
+        let Some(topic) = self.directory.find(name) else { return Default::default() };
+        let state = topic.look();
+        let Some(members) = state.members.as_deref() else { return Default::default() };
+        let mut people: Vec<_> = members.here().collect();
+        people.sort_unstable_by_key(|person| person.session);
+        (people, members.count())
+    }
+}
 
 impl Hub {
     /// Answers who is subscribed to exactly this topic.
@@ -21,19 +46,10 @@ impl Hub {
         id: Option<Id<'_>>,
         name: TopicName<'_>,
     ) -> Result<(), CommandError> {
-        if self.shared.directory.rule_of(name).presence == Presence::None {
-            let message = format!("who is subscribed to {} is not told", name.as_str());
-            return Err(CommandError::new(ErrorCode::Forbidden, message));
-        }
+        self.shared.may_know_members(name)?;
         // Changes that this worker has not told of yet come before the answer.
         self.deliver_waiting();
-        let topic = self.shared.directory.find(name);
-        let (mut people, count) = topic.map_or_else(Default::default, |topic| {
-            let state = topic.look();
-            let members = state.members.as_deref();
-            members.map_or_else(Default::default, |m| (m.here().collect::<Vec<_>>(), m.count()))
-        });
-        people.sort_unstable_by_key(|person| person.session);
+        let (people, count) = self.shared.members_of(name);
         let members: Vec<_> = people.iter().map(member).collect();
         let answer = Answer::Presence { topic: name.as_str(), count, members: &members };
         self.answer(slot, id, &answer);

@@ -14,6 +14,15 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// The name under which it is asked for, where it has one.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "altavoz.v1.json",
+            Self::Bin => "altavoz.v1.bin",
+            Self::Echo => "echo",
+        }
+    }
+
     /// The opcode of this protocol's messages.
     pub fn opcode(self) -> Opcode {
         match self {

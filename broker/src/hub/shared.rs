@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
-use broker_proto::command::{Epoch, Payload};
+use broker_proto::command::{CommandError, Epoch, ErrorCode, Payload};
 use broker_proto::topic::Topic as TopicName;
 
 use super::access::Removal;
+use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
@@ -47,6 +48,24 @@ pub enum PublishError {
     },
 }
 
+impl PublishError {
+    /// What the publisher is told, and the topic if this publish made it.
+    pub(super) fn explain(self, name: TopicName<'_>) -> (CommandError, Option<Arc<Topic>>) {
+        match self {
+            Self::Full(error) => (full(&error), None),
+            Self::TooLarge { payload_bytes_max, made } => {
+                (too_large(name, payload_bytes_max), made)
+            }
+        }
+    }
+}
+
+/// A payload is longer than its topic's rule allows.
+pub(super) fn too_large(name: TopicName<'_>, payload_bytes_max: u32) -> CommandError {
+    let message = format!("{}: payloads of at most {payload_bytes_max} bytes", name.as_str());
+    CommandError::new(ErrorCode::TooLarge, message)
+}
+
 /// What came of a publish.
 #[derive(Clone, Debug)]
 pub struct Published {
@@ -83,20 +102,30 @@ impl Shared {
         Self { verifier, ..self }
     }
 
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.mailboxes.len()
+    }
+
+    /// Whether a mailbox is over its limit.
+    pub fn is_full(&self) -> bool {
+        self.mailboxes.iter().any(Mailbox::is_full)
+    }
+
     /// The mailbox of a worker.
     pub fn mailbox(&self, worker: usize) -> &Mailbox {
         &self.mailboxes[worker]
     }
 
     /// Gives a message its seq, hands it to every worker that has subscribers for it, and keeps
-    /// it as the topic's rule says. `from` is the publisher's worker, to be woken when a full
-    /// mailbox is empty again.
+    /// it as the topic's rule says. `from` is the publisher's worker, if it has one, to be woken
+    /// when a full mailbox is empty again.
     pub fn publish(
         &self,
         name: TopicName<'_>,
         payload: Payload<'_>,
         native: Protocol,
-        from: usize,
+        from: Option<usize>,
         now_ms: u64,
     ) -> Result<Published, PublishError> {
         loop {
@@ -120,7 +149,7 @@ impl Shared {
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
                 for worker in members(watchers) {
                     let mail = Mail::Message(message.clone());
-                    let pushed = self.mailboxes[worker].push(mail, Some(from));
+                    let pushed = self.mailboxes[worker].push(mail, from);
                     published.wakes |= u64::from(pushed.wake) << worker;
                     published.full |= u64::from(pushed.full) << worker;
                 }
@@ -185,7 +214,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..EACH {
                         let payload = Payload::Json(b"1");
-                        shared.publish(name, payload, Protocol::Json, worker, 0).unwrap();
+                        shared.publish(name, payload, Protocol::Json, Some(worker), 0).unwrap();
                     }
                 });
             }
@@ -195,7 +224,7 @@ mod tests {
             shared.mailbox(worker).take(&mut mail);
             let seqs = mail.iter().map(|mail| match mail {
                 Mail::Message(message) => message.seq(),
-                Mail::Presence(_) | Mail::Disconnect(_) | Mail::Drain => 0,
+                _ => 0,
             });
             assert!(seqs.eq(1..=(WORKERS * EACH) as u64), "worker {worker} sees another order");
         }

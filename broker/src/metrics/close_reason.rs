@@ -44,11 +44,13 @@ pub enum CloseReason {
     Lost,
     /// A fault of our own: 1011.
     Internal,
+    /// Someone asked for it over the API: 4403.
+    Disconnected,
 }
 
 impl CloseReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Normal,
         Self::GoingAway,
         Self::Protocol,
@@ -68,6 +70,7 @@ impl CloseReason {
         Self::CloseTimeout,
         Self::Lost,
         Self::Internal,
+        Self::Disconnected,
     ];
 
     /// How many reasons there are.
@@ -95,6 +98,7 @@ impl CloseReason {
             Self::CloseTimeout => "close_timeout",
             Self::Lost => "lost",
             Self::Internal => "internal",
+            Self::Disconnected => "disconnected",
         }
     }
 }

@@ -12,6 +12,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncod
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::http::STATUSES;
 use super::{CloseReason, Counter, Metrics, REFUSED_STATUSES, WorkerMetrics};
 
 /// The media type of what [`Exposition::render`] writes.
@@ -130,6 +131,7 @@ impl Collector for Scrape {
         }
         self.encode_closes(&mut encoder)?;
         self.encode_refusals(&mut encoder)?;
+        self.encode_http(&mut encoder)?;
         self.encode_broker(&mut encoder)?;
         encode_process(&mut encoder)
     }
@@ -173,6 +175,26 @@ impl Scrape {
                 let labels = labels(number, "status", status);
                 encode_value(family.encode_family(&labels)?, MetricType::Counter, count.get())?;
             }
+        }
+        Ok(())
+    }
+
+    fn encode_http(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let http = &self.0.http;
+        let help = "HTTP requests answered by the control plane, by status";
+        let kind = MetricType::Counter;
+        let mut family = encoder.encode_descriptor("http_answers", help, None, kind)?;
+        let statuses = STATUSES.iter().map(ToString::to_string).chain([String::from("other")]);
+        for (status, count) in statuses.zip(&http.answers) {
+            let labels = [("status", status)];
+            encode_value(family.encode_family(&labels)?, kind, count.get())?;
+        }
+        for (name, help, counter) in [
+            ("http_publishes", "Messages published over HTTP", &http.publishes),
+            ("http_replays", "Publishes answered as an earlier one of their key", &http.replays),
+        ] {
+            let metric = encoder.encode_descriptor(name, help, None, kind)?;
+            encode_value(metric, kind, counter.get())?;
         }
         Ok(())
     }

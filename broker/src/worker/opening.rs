@@ -13,6 +13,7 @@ use crate::auth::Grants;
 use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;
+use crate::hub::workers::session_number;
 use crate::transport::Socket;
 
 /// The path of the broker's protocols.
@@ -73,6 +74,7 @@ impl Worker {
     fn decide(&mut self, head: &[u8]) -> Result<Opening, Refusal> {
         let request = Request::parse(head, &self.head_limits)?;
         if !request.wants_websocket() {
+            request.check_framing()?;
             return Ok(Opening::Http);
         }
         let upgrade = Upgrade::from_request(&request)?;
@@ -123,7 +125,7 @@ impl Worker {
         // An echo connection has no commands that could be waited for.
         connection.commanded = protocol == Protocol::Echo;
         self.next_session += 1;
-        let id = (self.core.index as u64) << 48 | self.next_session;
+        let id = session_number(self.core.index, self.next_session);
         self.core.hub.open(slot as u32, id, protocol);
         self.core.hub.send_raw(slot as u32, &self.response);
         if let Some(grants) = grants {

@@ -108,6 +108,28 @@ impl<'h> Request<'h> {
             || self.header("Sec-WebSocket-Version").is_some()
     }
 
+    /// Whether all who read this head agree on where its body ends (RFC 9112 §6.3): at most one
+    /// length, digits only, or else chunks.
+    ///
+    /// # Errors
+    /// 400: there are two lengths or an odd one, or chunks in HTTP/1.0.
+    pub fn check_framing(&self) -> Result<(), Refusal> {
+        let length = self.single("Content-Length")?;
+        let coding = self.single("Transfer-Encoding")?;
+        let is_number =
+            |text: &[u8]| (1..=19).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+        let fault = match (length, coding) {
+            (Some(_), Some(_)) => "both Content-Length and Transfer-Encoding are there",
+            (Some(length), None) if !is_number(length) => "Content-Length is no number",
+            (None, Some(_)) if !self.is_http_11 => "HTTP/1.0 has no Transfer-Encoding",
+            (None, Some(coding)) if !coding.eq_ignore_ascii_case(b"chunked") => {
+                "the only Transfer-Encoding here is chunked"
+            }
+            _ => return Ok(()),
+        };
+        Err(Refusal::bad_request(fault))
+    }
+
     /// The value of a header that may come once: 400 if it comes twice.
     pub(super) fn single(&self, name: &'static str) -> Result<Option<&'h [u8]>, Refusal> {
         let mut values = self.headers(name);

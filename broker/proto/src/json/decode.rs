@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::options;
 use super::parse::refused;
 use super::tape::Value;
-use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Request};
+use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Publish, Request};
 use crate::command::{ID_BYTES_MAX, quoted};
 use crate::topic::{Filter, Topic};
 
@@ -27,6 +27,21 @@ pub(super) fn requests(
     for value in batch {
         each(request(&value, opaque));
     }
+}
+
+/// Reads an object that is a publish and nothing else: no `op` and no `id`.
+pub(super) fn publish<'a>(
+    object: &Value<'_, 'a>,
+    opaque: &'a mut Vec<u8>,
+) -> Result<Publish<'a>, CommandError> {
+    let wrong = || CommandError::bad_request("a message to publish is a JSON object");
+    let fields = Fields::collect(object).ok_or_else(wrong)?;
+    if let Some(key) = fields.repeated {
+        return Err(CommandError::bad_request(format!("`{key}` is given twice")));
+    }
+    fields.check_members(Op::Publish, TOPIC | DATA | BASE64, object)?;
+    let topic = Topic::new(fields.topic(Op::Publish)?)?;
+    Ok(Publish { topic, payload: fields.payload(opaque)? })
 }
 
 fn request<'a>(object: &Value<'_, 'a>, opaque: &'a mut Vec<u8>) -> Request<'a> {
@@ -143,7 +158,7 @@ impl<'t, 'a> Fields<'t, 'a> {
             return Err(CommandError::bad_request(format!("`{key}` is given twice")));
         }
         let op = self.op()?;
-        self.check_members(op, object)?;
+        self.check_members(op, members_of(op), object)?;
         Ok(match op {
             Op::Publish => {
                 let topic = Topic::new(self.topic(op)?)?;
@@ -181,8 +196,13 @@ impl<'t, 'a> Fields<'t, 'a> {
     }
 
     /// A misspelt or misplaced member is refused, never passed over in silence.
-    fn check_members(&self, op: Op, object: &Value<'_, 'a>) -> Result<(), CommandError> {
-        let excess = self.seen & !members_of(op);
+    fn check_members(
+        &self,
+        op: Op,
+        members: u32,
+        object: &Value<'_, 'a>,
+    ) -> Result<(), CommandError> {
+        let excess = self.seen & !members;
         if self.unknown.is_none() && excess == 0 {
             return Ok(());
         }

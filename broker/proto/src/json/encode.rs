@@ -37,11 +37,21 @@ pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>)
             append_string(out, &error.message);
         }
         _ => {
-            out.extend_from_slice(b",\"ok\":{");
-            append_success(out, answer);
+            out.extend_from_slice(b",\"ok\":");
+            encode_success(out, answer);
+            out.push(b'}');
+            return;
         }
     }
     out.extend_from_slice(b"}}");
+}
+
+/// Appends what an answer says, without an id around it: what stands in its `ok`, as an object.
+/// An error says nothing here.
+pub fn encode_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
+    out.push(b'{');
+    append_success(out, answer);
+    out.push(b'}');
 }
 
 fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {

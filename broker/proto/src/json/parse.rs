@@ -5,6 +5,7 @@ use std::mem;
 
 use simd_json::{Buffers, INPUT_PADDING, Tape, fill_tape_padded};
 
+use super::publishes::Publishes;
 use super::tape::Value;
 use super::{DEPTH_MAX, KEPT_BYTES_MAX, decode, options};
 use crate::command::{CommandError, Request, SubscribeOptions};
@@ -61,6 +62,19 @@ impl Parser {
             Ok(value) => decode::requests(&value, opaque, &mut each),
             Err(error) => each(refused(error)),
         });
+    }
+
+    /// Reads a text that is one message to publish, `{"topic":…,"data":…}`, or an array of them,
+    /// and hands all of them to `then`; the error if `bytes` are no valid JSON in UTF-8.
+    pub fn parse_publishes<R>(
+        &mut self,
+        bytes: &[u8],
+        then: impl FnOnce(Result<Publishes<'_, '_>, CommandError>) -> R,
+    ) -> R {
+        let Ok(text) = simdutf8::basic::from_utf8(bytes) else {
+            return then(Err(CommandError::bad_request("not UTF-8")));
+        };
+        self.with_value(text, |value, opaque| then(value.map(|root| Publishes::new(root, opaque))))
     }
 
     /// Checks that `bytes` are one JSON value that can be delivered inside a message.

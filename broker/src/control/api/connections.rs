@@ -1,0 +1,165 @@
+//! `/api/v1/connections`: who is connected, what became of their messages, and closing them.
+//!
+//! A connection's session number says which worker has it, so a page asks one worker after the
+//! other and no more of them than it needs.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, Uri};
+use axum::response::{IntoResponse, Response};
+use broker_proto::command::Stats;
+use broker_proto::ws::CloseCode;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::problem::Problem;
+use super::{Api, query};
+use crate::config::keys::Scope;
+use crate::hub::ask::{Ask, Connected, Told, Whom};
+use crate::hub::workers::{WorkerSet, worker_of};
+
+/// What those who are closed are told, if nothing else is said.
+const REASON: &str = "disconnected by an operator";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listing {
+    user: Option<String>,
+    limit: Option<usize>,
+    after: Option<String>,
+}
+
+/// How to close.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Closing {
+    user: Option<String>,
+    code: Option<u16>,
+    reason: Option<String>,
+}
+
+pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Response {
+    page(&api, request.headers(), request.uri()).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+pub(super) async fn close_one(
+    State(api): State<Arc<Api>>,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    let closed = disconnect(&api, Some(&session), &headers, &uri).await;
+    closed.unwrap_or_else(IntoResponse::into_response)
+}
+
+pub(super) async fn close_user(
+    State(api): State<Arc<Api>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Response {
+    disconnect(&api, None, &headers, &uri).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
+    api.access.admit(headers, Scope::Admin)?;
+    let Listing { user, limit, after } = query::parameters(uri)?;
+    let limit = query::page(limit)?;
+    let after = after.as_deref().map(query::session).transpose()?.unwrap_or(0);
+    let mut found: Vec<Connected> = Vec::new();
+    // One more than the page tells whether there is another.
+    for worker in worker_of(after)..api.desk.workers() {
+        let (limit, user) = (limit + 1 - found.len(), user.as_deref().map(Into::into));
+        let ask = Ask::Connections { after, limit, user };
+        for told in api.ask(1 << worker, ask).await? {
+            let Told::Connections(connections) = told else { continue };
+            found.extend(connections);
+        }
+        if found.len() > limit {
+            break;
+        }
+    }
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| has_more).map(|last| name_of(last.session));
+    let connections: Vec<Value> = found.iter().map(described).collect();
+    Ok(super::json(json!({ "connections": connections, "next": next }).to_string()))
+}
+
+fn described(connection: &Connected) -> Value {
+    let stats: Map<String, Value> = Stats::NAMES
+        .into_iter()
+        .zip(connection.stats.values())
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .collect();
+    let filters: Vec<&str> = connection.filters.iter().map(|filter| &**filter).collect();
+    json!({
+        "session": name_of(connection.session),
+        "user": connection.user.as_deref(),
+        "address": connection.address,
+        "protocol": connection.protocol,
+        "mode": connection.mode,
+        "subscriptions": filters,
+        "stats": stats,
+    })
+}
+
+/// A session as it is called everywhere.
+fn name_of(session: u64) -> String {
+    format!("{session:016x}")
+}
+
+async fn disconnect(
+    api: &Api,
+    session: Option<&str>,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Response, Problem> {
+    api.access.admit(headers, Scope::Admin)?;
+    let Closing { user, code, reason } = query::parameters(uri)?;
+    let (workers, whom) = whom(api, session, user)?;
+    let (code, reason) = (code_of(code)?, reason.unwrap_or_else(|| REASON.to_owned()));
+    if reason.len() > 123 || reason.chars().any(char::is_control) {
+        return Err(Problem::bad_request("`reason` is a text of at most 123 bytes"));
+    }
+    let ask = Ask::Disconnect { whom, code, reason: reason.into() };
+    let mut closed = 0;
+    for told in api.ask(workers, ask).await? {
+        let Told::Disconnected(count) = told else { continue };
+        closed += count;
+    }
+    if closed == 0 && session.is_some() {
+        return Err(Problem::not_found("no connection has this session"));
+    }
+    Ok(super::json(json!({ "disconnected": closed }).to_string()))
+}
+
+fn whom(
+    api: &Api,
+    session: Option<&str>,
+    user: Option<String>,
+) -> Result<(WorkerSet, Whom), Problem> {
+    match (session, user) {
+        (Some(session), None) => {
+            let session = query::session(session)?;
+            let worker = worker_of(session);
+            if worker >= api.desk.workers() {
+                return Err(Problem::not_found("no connection has this session"));
+            }
+            Ok((1 << worker, Whom::Session(session)))
+        }
+        (None, Some(user)) => Ok((api.desk.everyone(), Whom::User(user.into()))),
+        (Some(_), Some(_)) => Err(Problem::bad_request("`user` and a session exclude each other")),
+        (None, None) => Err(Problem::bad_request("`user` is missing")),
+    }
+}
+
+/// RFC 6455 §7.4.2: the codes of our own that tell a client what to do next.
+fn code_of(code: Option<u16>) -> Result<CloseCode, Problem> {
+    match code {
+        None | Some(4403) => Ok(CloseCode::FORBIDDEN),
+        Some(4401) => Ok(CloseCode::UNAUTHORIZED),
+        Some(1001) => Ok(CloseCode::GOING_AWAY),
+        Some(_) => Err(Problem::bad_request("`code` is 1001, 4401 or 4403")),
+    }
+}

@@ -1,0 +1,180 @@
+//! `POST /api/v1/publish`: one message, or up to ten thousand at once. All are checked before the
+//! first is published, so that of a batch all or none is.
+//!
+//! Made for rates: one look at each topic, no hop to another thread, and one wake of each worker
+//! for a whole batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use broker_proto::command::{Answer, CommandError, Epoch, Level};
+use broker_proto::json::{self, Publishes};
+use tokio::time::sleep;
+
+use super::access::Visitor;
+use super::idempotency::Key;
+use super::problem::Problem;
+use super::{Api, State as Work};
+use crate::config::keys::Scope;
+use crate::control::router::BODY_BYTES_MAX;
+
+/// Most messages of one request.
+const BATCH_MAX: usize = 10_000;
+/// How long a request waits while a worker has more mail than it should, and how often it looks.
+const ROOM_WAITS: u32 = 250;
+const ROOM_WAIT: Duration = Duration::from_millis(1);
+/// Says that an answer was given before.
+const REPLAYED: &str = "idempotency-replayed";
+
+pub(super) async fn publish(State(api): State<Arc<Api>>, request: Request) -> Response {
+    take(&api, request).await.unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn take(api: &Api, request: Request) -> Result<Response, Problem> {
+    let visitor = api.access.admit(request.headers(), Scope::Publish)?;
+    let key = Key::of(visitor.number(), request.headers())?;
+    check_head(request.headers())?;
+    let body =
+        Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_long(),
+            _ => Problem::bad_request("the body was not read to its end").last(),
+        })?;
+    api.wait_for_room().await?;
+    api.publish(visitor, key, &body)
+}
+
+/// What can be said without the body.
+fn check_head(headers: &HeaderMap) -> Result<(), Problem> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let length = text(header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    if length.is_some_and(|length| length > BODY_BYTES_MAX as u64) {
+        return Err(too_long());
+    }
+    let media_type = text(header::CONTENT_TYPE).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    let is_plain = text(header::CONTENT_ENCODING).is_none_or(|coding| coding == "identity");
+    if essence.eq_ignore_ascii_case("application/json") && is_plain {
+        return Ok(());
+    }
+    // Were other types taken, any page of the web could publish over a visitor's browser.
+    let message = "the body must be `Content-Type: application/json`, not encoded";
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    Err(Problem::new(status, "unsupported_media_type", message).last())
+}
+
+fn too_long() -> Problem {
+    Problem::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")).last()
+}
+
+impl Api {
+    /// Publishers are slowed down to what the workers deliver, like those with a WebSocket.
+    async fn wait_for_room(&self) -> Result<(), Problem> {
+        for _ in 0..ROOM_WAITS {
+            if !self.desk.is_full() {
+                return Ok(());
+            }
+            sleep(ROOM_WAIT).await;
+        }
+        Err(Problem::unavailable("more is published than delivered"))
+    }
+
+    /// Publishes a body, or finds what it was answered before. Nothing else of the API runs
+    /// meanwhile, so two requests with one key can't both be the first.
+    fn publish(
+        &self,
+        visitor: Visitor<'_>,
+        key: Option<Key>,
+        body: &Bytes,
+    ) -> Result<Response, Problem> {
+        let now_ms = self.now_ms();
+        let mut work = self.state();
+        let Work { parser, answered } = &mut *work;
+        if let Some(key) = &key
+            && let Some(answer) = answered.find(key, body, now_ms)?
+        {
+            self.metrics.http.replays.add(1);
+            let mut response = super::json(answer);
+            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+            return Ok(response);
+        }
+        let answer = parser.parse_publishes(body, |messages| {
+            let mut messages = messages?;
+            self.check(visitor, &mut messages)?;
+            self.carry_out(&mut messages, now_ms)
+        })?;
+        let answer = Bytes::from(answer);
+        if let Some(key) = key {
+            answered.remember(key, body, answer.clone(), now_ms);
+        }
+        Ok(super::json(answer))
+    }
+
+    /// Whether all of the messages can be published.
+    fn check(&self, visitor: Visitor<'_>, messages: &mut Publishes<'_, '_>) -> Result<(), Problem> {
+        let (is_batch, count) = (messages.is_batch(), messages.len());
+        if count == 0 {
+            return Err(Problem::bad_request("the batch is empty"));
+        }
+        if count > BATCH_MAX {
+            return Err(Problem::too_large(format!("a batch has at most {BATCH_MAX} messages")));
+        }
+        let (mut place, mut unknown) = (0, 0);
+        messages.each(|message| {
+            let checked = message.map_err(Problem::from).and_then(|message| {
+                visitor.check(message.topic)?;
+                self.desk.check(message.topic, message.payload)?;
+                unknown += usize::from(!self.desk.knows(message.topic));
+                Ok(())
+            });
+            place += 1;
+            let about =
+                |problem: Problem| if is_batch { problem.of_item(place - 1) } else { problem };
+            checked.map_err(about)
+        })?;
+        // Those that are not there yet may be the same several times: then there is room anyway.
+        if unknown > 0 { Ok(self.desk.has_room_for(unknown)?) } else { Ok(()) }
+    }
+
+    /// Publishes all, and says the place each has: an object, or an array of them.
+    fn carry_out(&self, messages: &mut Publishes<'_, '_>, now_ms: u64) -> Result<Vec<u8>, Problem> {
+        let (is_batch, mut out) = (messages.is_batch(), Vec::new());
+        let (mut count, mut failed) = (0, None);
+        let mut batch = self.desk.publish_at(now_ms);
+        out.extend(is_batch.then_some(b'['));
+        messages.each(|message| {
+            if count > 0 {
+                out.push(b',');
+            }
+            count += 1;
+            let done = message.and_then(|message| batch.publish(message.topic, message.payload));
+            match done {
+                Ok(position) => write_place(&mut out, position),
+                Err(error) if is_batch => write_error(&mut out, &error),
+                Err(error) => failed = Some(error),
+            }
+            Ok::<(), Problem>(())
+        })?;
+        out.extend(is_batch.then_some(b']'));
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        self.metrics.http.publishes.add(count);
+        Ok(out)
+    }
+}
+
+fn write_place(out: &mut Vec<u8>, (epoch, seq): (Epoch, u64)) {
+    json::encode_success(out, &Answer::Published { epoch, seq, level: Level::Accepted });
+}
+
+/// What was fine when it was checked and is not any more: a topic was one too many.
+fn write_error(out: &mut Vec<u8>, error: &CommandError) {
+    let value = serde_json::json!({
+        "error": { "code": error.code.as_str(), "message": &*error.message }
+    });
+    out.extend_from_slice(value.to_string().as_bytes());
+}
