@@ -42,6 +42,7 @@ pub mod delayed;
 mod delivery;
 pub mod desk;
 pub mod directory;
+mod events;
 pub mod history;
 pub mod interest;
 mod ladder;
@@ -252,7 +253,7 @@ impl Hub {
         let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
         };
-        let frame = self.outbox.add_own(opcode, payload);
+        let frame = self.outbox.add_own(session.protocol, opcode, payload);
         session.pending = self.outbox.append(slot, session.pending, frame);
     }
 

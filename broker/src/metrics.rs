@@ -65,6 +65,8 @@ pub struct WorkerMetrics {
     pub accepted: Counter,
     /// WebSocket handshakes answered 101.
     pub handshakes: Counter,
+    /// Streams of server-sent events opened.
+    pub event_streams: Counter,
     /// Opening requests refused, by the place of their status in [`REFUSED_STATUSES`].
     pub refusals: [Counter; REFUSED_STATUSES.len() + 1],
     /// Requests that were no WebSocket handshake, handed to the control plane.

@@ -31,6 +31,7 @@ pub mod connection;
 mod credentials;
 mod deadlines;
 mod drain;
+pub mod events;
 mod flush;
 mod handshakes;
 mod opening;

@@ -38,7 +38,8 @@ fn get(broker: &Broker, path: &str) -> Value {
 }
 
 fn client(broker: &Broker, filter: &str) -> WsClient {
-    let mut client = WsClient::connect(broker.address(), "/ws", &["altavoz.v1.json"]).unwrap();
+    let mut client = WsClient::connect(broker.address(), "/ws", &["altavoz.v1.json"])
+        .expect("the broker upgrades");
     let answer = client.command(&format!(r#"{{"id":1,"op":"subscribe","topic":"{filter}"}}"#));
     assert!(answer.contains("\"ok\""), "{answer}");
     client

@@ -8,6 +8,7 @@
 //! | [`topic`] | checked topic names and filters, and how they match |
 //! | [`command`] | what a client can ask and a broker can answer, whatever the encoding |
 //! | [`json`] | `altavoz.v1.json`: commands and messages as JSON text |
+//! | [`sse`] | messages as server-sent events |
 //! | [`bin`] | `altavoz.v1.bin`: the same in binary frames with opaque payloads |
 //!
 //! The broker uses it as a server, the load generator as a client.
@@ -16,5 +17,6 @@ pub mod bin;
 pub mod command;
 pub mod handshake;
 pub mod json;
+pub mod sse;
 pub mod topic;
 pub mod ws;

@@ -81,8 +81,8 @@ impl Api {
     ) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
+            access: Access::new(config, desk.verifier().clone()),
             desk,
-            access: Access::new(config),
             metrics,
             started,
             started_unix_ms: now.saturating_sub(started.elapsed()).as_millis() as u64,

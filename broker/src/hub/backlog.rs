@@ -24,6 +24,8 @@ pub struct Backlog {
     /// The answer to the newest ping, until no other answer is among the frames.
     pong: Option<Box<[u8]>>,
     pong_is_queued: bool,
+    /// Messages of a stream of events that are out, until they are taken.
+    out: Vec<Arc<Message>>,
 }
 
 /// A frame that waits.
@@ -51,7 +53,26 @@ impl Backlog {
             messages: 0,
             pong: None,
             pong_is_queued: false,
+            out: Vec::new(),
         }
+    }
+
+    /// Puts a frame first, before the others have begun.
+    pub fn push_first(&mut self, frame: Waiting) {
+        let len = frame.bytes(self.protocol).len() as u64;
+        if len == 0 {
+            return;
+        }
+        debug_assert!(self.offset == 0 && !matches!(frame, Waiting::Shared(_)));
+        self.bytes += len;
+        self.own_bytes += len;
+        self.frames.push_front(frame);
+        self.check();
+    }
+
+    /// Moves out the messages that are out since the last call, of a stream of events alone.
+    pub fn take_out(&mut self) -> Vec<Arc<Message>> {
+        std::mem::take(&mut self.out)
     }
 
     /// Puts a frame last; `sent` bytes of it are out already, which only a first frame can have.
@@ -84,6 +105,11 @@ impl Backlog {
             self.pong_is_queued = true;
             self.push(Waiting::Pong(pong), 0);
         }
+    }
+
+    /// What the connection speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
     }
 
     /// Bytes that wait, sealed or not, without a pong that is not queued.
@@ -139,7 +165,12 @@ impl Backlog {
                 break;
             }
             match frame {
-                Waiting::Shared(_) => self.messages -= 1,
+                Waiting::Shared(message) => {
+                    self.messages -= 1;
+                    if self.protocol == Protocol::Sse {
+                        self.out.push(message.clone());
+                    }
+                }
                 Waiting::Pong(_) => self.pong_is_queued = false,
                 Waiting::Own(_) => {}
             }

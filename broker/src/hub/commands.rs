@@ -126,7 +126,7 @@ impl Hub {
     }
 
     /// The first page follows the answer at once.
-    fn begin_to_catch_up(&mut self, special: Option<u32>) {
+    pub(super) fn begin_to_catch_up(&mut self, special: Option<u32>) {
         if special.is_some() {
             self.catching.rotate_right(1);
             self.catch_up_one();
@@ -305,7 +305,9 @@ impl Hub {
         text.clear();
         match protocol {
             Protocol::Bin => bin::encode_answer(&mut text, id, answer),
-            Protocol::Json | Protocol::Echo => json::encode_answer(&mut text, id, answer),
+            Protocol::Json | Protocol::Echo | Protocol::Sse => {
+                json::encode_answer(&mut text, id, answer);
+            }
         }
         self.send(slot, protocol.opcode(), &text);
         self.counters().messages_out.add(1);

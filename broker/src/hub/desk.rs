@@ -12,6 +12,7 @@ use broker_proto::topic::Topic as TopicName;
 
 use super::ask::{Ask, Question, Told};
 use super::commands::{may_publish, newest_of};
+use super::history::History;
 use super::mailbox::Mail;
 use super::message::Message;
 use super::presence::Person;
@@ -19,6 +20,7 @@ use super::protocol::Protocol;
 use super::shared::{Shared, too_large};
 use super::topic::Topic;
 use super::workers::{WorkerSet, members};
+use crate::auth::Verifier;
 
 /// Places of the directory that one [`Desk::topics`] looks at, before it says where to go on.
 const SCAN_PLACES: usize = 16 * 1024;
@@ -58,6 +60,11 @@ impl Desk {
     /// A desk; `wake` wakes these workers, from any thread and without blocking.
     pub fn new(shared: Arc<Shared>, wake: impl Fn(WorkerSet) + Send + Sync + 'static) -> Self {
         Self { shared, wake: Box::new(wake) }
+    }
+
+    /// Who checks tokens.
+    pub fn verifier(&self) -> &Arc<Verifier> {
+        &self.shared.verifier
     }
 
     /// How many workers there are.
@@ -124,7 +131,7 @@ impl Desk {
             let wanted = |topic: &Topic| wanted(topic.name());
             next = self.shared.directory.scan(place, stretch, wanted, &mut found);
         }
-        (found.into_iter().map(TopicView::of).collect(), next)
+        (found.iter().map(TopicView::of).collect(), next)
     }
 
     /// The topic's epoch and newest seq, and the newest messages that are kept of it, oldest
@@ -217,13 +224,13 @@ impl Drop for Batch<'_> {
 }
 
 impl TopicView {
-    fn of(topic: Arc<Topic>) -> Self {
+    fn of(topic: &Arc<Topic>) -> Self {
         let state = topic.look();
         let history = state.history.as_deref();
         let view = Self {
             seq: state.seq,
             kept: history.map_or(0, |history| history.all().count() as u64),
-            kept_bytes: history.map_or(0, |history| history.bytes()),
+            kept_bytes: history.map_or(0, History::bytes),
             newest_ms: history.and_then(|history| history.newest()).map(|kept| kept.at_ms),
             topic: topic.clone(),
         };

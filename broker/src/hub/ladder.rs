@@ -312,7 +312,7 @@ impl Hub {
     ) {
         self.tell(slot, |protocol, out| match protocol {
             Protocol::Bin => bin::encode_gap(out, topic.name(), from, to, reason),
-            Protocol::Json | Protocol::Echo => {
+            Protocol::Json | Protocol::Echo | Protocol::Sse => {
                 json::encode_gap(out, topic.name(), from, to, reason);
             }
         });
@@ -331,7 +331,7 @@ impl Hub {
     pub(super) fn tell_notice(&mut self, slot: u32, notice: &Notice<'_>) {
         self.tell(slot, |protocol, out| match protocol {
             Protocol::Bin => bin::encode_notice(out, notice),
-            Protocol::Json | Protocol::Echo => json::encode_notice(out, notice),
+            Protocol::Json | Protocol::Echo | Protocol::Sse => json::encode_notice(out, notice),
         });
     }
 

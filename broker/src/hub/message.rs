@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use broker_proto::command::Payload;
 use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX};
-use broker_proto::{bin, json};
+use broker_proto::{bin, json, sse};
 
 use super::protocol::Protocol;
 use super::topic::Topic;
@@ -28,6 +28,8 @@ pub struct Message {
     payload_is_json: bool,
     /// The frame in the protocol that is not `native`.
     other: OnceLock<Frame>,
+    /// The same as a server-sent event.
+    event: OnceLock<Box<[u8]>>,
 }
 
 impl Message {
@@ -44,7 +46,16 @@ impl Message {
         let payload_is_json = matches!(payload, Payload::Json(_));
         let native = if payload_is_json { native } else { Protocol::Bin };
         let (frame, range) = Frame::encode(name, seq, payload, native);
-        Self { topic, seq, native, frame, payload: range, payload_is_json, other: OnceLock::new() }
+        Self {
+            topic,
+            seq,
+            native,
+            frame,
+            payload: range,
+            payload_is_json,
+            other: OnceLock::new(),
+            event: OnceLock::new(),
+        }
     }
 
     /// The topic it was published on.
@@ -57,13 +68,23 @@ impl Message {
         self.seq
     }
 
-    /// The whole unmasked WebSocket frame for subscribers that speak `protocol`.
+    /// What subscribers that speak `protocol` get: a whole unmasked WebSocket frame, or an event.
     pub fn frame(&self, protocol: Protocol) -> &[u8] {
+        if protocol == Protocol::Sse {
+            return self.event.get_or_init(|| self.to_event());
+        }
         if protocol == self.native {
             return self.frame.bytes();
         }
         let build = || Frame::encode(self.topic.name(), self.seq, self.payload(), protocol).0;
         self.other.get_or_init(build).bytes()
+    }
+
+    fn to_event(&self) -> Box<[u8]> {
+        let (mut text, mut event) = (Vec::new(), Vec::new());
+        json::encode_message(&mut text, self.topic.name(), self.seq, self.payload());
+        sse::encode_event(&mut event, &text);
+        event.into()
     }
 
     /// Bytes of memory it holds, without the frame that may be derived later.
@@ -100,13 +121,13 @@ impl Frame {
     ) -> (Self, Range<usize>) {
         let room = match protocol {
             Protocol::Bin => bin::message_bytes(topic, payload),
-            Protocol::Json | Protocol::Echo => json::message_bytes(topic, payload),
+            Protocol::Json | Protocol::Echo | Protocol::Sse => json::message_bytes(topic, payload),
         };
         let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + room);
         bytes.resize(HEADER_BYTES_MAX, 0);
         let range = match protocol {
             Protocol::Bin => bin::encode_message(&mut bytes, topic, seq, payload),
-            Protocol::Json | Protocol::Echo => {
+            Protocol::Json | Protocol::Echo | Protocol::Sse => {
                 json::encode_message(&mut bytes, topic, seq, payload)
             }
         };

@@ -11,7 +11,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use broker_proto::ws::{self, Opcode};
+use broker_proto::ws::Opcode;
 
 use super::message::Message;
 use super::protocol::Protocol;
@@ -60,7 +60,7 @@ struct Node {
 
 const NONE: u32 = u32::MAX;
 const ROOT: Node = Node { parent: NONE, frame: NONE, child: NONE, child_frame: NONE };
-const ROOTS: usize = 3;
+const ROOTS: usize = 4;
 
 impl NodeId {
     /// The empty list of sessions that speak `protocol`.
@@ -92,9 +92,9 @@ impl Outbox {
     }
 
     /// Encodes a frame for one session.
-    pub fn add_own(&mut self, opcode: Opcode, payload: &[u8]) -> FrameId {
+    pub fn add_own(&mut self, protocol: Protocol, opcode: Opcode, payload: &[u8]) -> FrameId {
         let start = self.own.len();
-        ws::encode_frame(&mut self.own, opcode, payload);
+        protocol.encode_own(&mut self.own, opcode, payload);
         self.bytes += self.own.len() - start;
         self.add(Frame::Own(start..self.own.len()))
     }
@@ -198,8 +198,8 @@ mod tests {
     #[test]
     fn equal_lists_are_equal_nodes_and_other_lists_are_not() {
         let mut outbox = Outbox::new();
-        let first = outbox.add_own(Opcode::Text, b"1");
-        let second = outbox.add_own(Opcode::Text, b"2");
+        let first = outbox.add_own(Protocol::Json, Opcode::Text, b"1");
+        let second = outbox.add_own(Protocol::Json, Opcode::Text, b"2");
         let root = NodeId::root(Protocol::Json);
         let one = outbox.append(7, root, first);
         let other = outbox.append(8, root, first);
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn lists_of_two_protocols_differ() {
         let mut outbox = Outbox::new();
-        let frame = outbox.add_own(Opcode::Text, b"1");
+        let frame = outbox.add_own(Protocol::Json, Opcode::Text, b"1");
         let json = outbox.append(0, NodeId::root(Protocol::Json), frame);
         let bin = outbox.append(1, NodeId::root(Protocol::Bin), frame);
         assert_ne!(json, bin);

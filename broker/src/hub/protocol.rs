@@ -1,6 +1,8 @@
 //! Which of the broker's protocols a connection speaks. Chosen in its handshake, for good.
 
-use broker_proto::ws::Opcode;
+use broker_proto::ws::{Opcode, encode_frame};
+
+use super::events;
 
 /// What a session speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub enum Protocol {
     Bin,
     /// Every message is sent back as it came; no topics.
     Echo,
+    /// Server-sent events: the text of `altavoz.v1.json`, without WebSocket frames.
+    Sse,
 }
 
 impl Protocol {
@@ -20,14 +24,23 @@ impl Protocol {
             Self::Json => "altavoz.v1.json",
             Self::Bin => "altavoz.v1.bin",
             Self::Echo => "echo",
+            Self::Sse => "sse",
         }
     }
 
     /// The opcode of this protocol's messages.
     pub fn opcode(self) -> Opcode {
         match self {
-            Self::Json | Self::Echo => Opcode::Text,
+            Self::Json | Self::Echo | Self::Sse => Opcode::Text,
             Self::Bin => Opcode::Binary,
+        }
+    }
+
+    /// Writes a frame for one connection: an answer, a notice or a control frame.
+    pub fn encode_own(self, out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
+        match self {
+            Self::Sse => events::encode_own(out, opcode, payload),
+            Self::Json | Self::Bin | Self::Echo => encode_frame(out, opcode, payload),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use broker_proto::ws::{CloseCode, Opcode, close_payload, encode_frame};
+use broker_proto::ws::{CloseCode, Opcode, close_payload};
 
 use super::Worker;
 use super::connection::{Connection, NEVER, Phase};
@@ -21,8 +21,8 @@ impl Worker {
             return;
         }
         self.core.hub.send(slot as u32, Opcode::Close, close_payload(*code, message).as_slice());
-        if ends_at_once(*code) {
-            // RFC 6455 §7.1.7: whoever breaks the protocol is not waited for.
+        if ends_at_once(*code) || self.connections[slot].cursor.is_some() {
+            // RFC 6455 §7.1.7: whoever breaks the protocol is not waited for, nor who only reads.
             self.connections[slot].phase = Phase::Finishing;
         }
         self.arm(slot);
@@ -101,11 +101,17 @@ impl Worker {
         let Disconnect { code, message, reason } = why;
         let before = backlog.bytes();
         let mut frame = Vec::new();
-        encode_frame(&mut frame, Opcode::Close, close_payload(*code, message).as_slice());
+        let payload = close_payload(*code, message);
+        backlog.protocol().encode_own(&mut frame, Opcode::Close, payload.as_slice());
         backlog.push(Waiting::Own(frame.into()), 0);
         let after = backlog.bytes();
         self.account_backlog(before, after);
         self.begin_close(slot, *code, message, *reason);
+        if let Some(connection) = self.connections.get_mut(slot)
+            && connection.cursor.is_some()
+        {
+            connection.phase = Phase::Finishing;
+        }
         self.arm(slot);
     }
 

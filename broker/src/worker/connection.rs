@@ -4,6 +4,7 @@
 use broker_proto::handshake::HeadScanner;
 use broker_proto::ws::{Closing, Decoder, Role};
 
+use super::events::Cursor;
 use crate::config::Config;
 use crate::hub::backlog::Backlog;
 use crate::hub::session::Budget;
@@ -43,6 +44,8 @@ pub struct Connection {
     pub mid_message: Option<Ticks>,
     /// When the kernel last took something of the backlog.
     pub progress: Ticks,
+    /// Where the reader is, if this is a stream of events.
+    pub cursor: Option<Box<Cursor>>,
     /// The allowance for control frames.
     pub budget: Budget,
     /// Why it is being closed.
@@ -123,6 +126,7 @@ impl Connection {
             pinged: None,
             mid_message: None,
             progress: now,
+            cursor: None,
             budget: Budget::default(),
             reason: None,
             commanded: false,

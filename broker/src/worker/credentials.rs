@@ -20,7 +20,7 @@ pub(super) fn token_of<'h>(
     upgrade: &Upgrade<'h>,
     cookie: &str,
 ) -> Result<Option<&'h str>, Refusal> {
-    let header = single(request.headers("Authorization").filter_map(bearer), "Authorization")?;
+    let header = in_header(request)?;
     let protocols = upgrade.protocols().iter();
     let named = protocols.filter_map(|name| name.strip_prefix(SUBPROTOCOL));
     let protocol = single(named, "bearer. subprotocol")?;
@@ -33,6 +33,29 @@ pub(super) fn token_of<'h>(
     if upgrade.origin().is_none() {
         return Err(Refusal::forbidden("no Origin, and tokens may come in a cookie here"));
     }
+    in_cookie(request, cookie)
+}
+
+/// The token of a request for events, which has no subprotocols. A page can read the answer only if
+/// it is of the broker's own origin, for which browsers name none, or of one that is allowed.
+///
+/// # Errors
+/// 400: there are two tokens of one kind.
+pub(super) fn token_of_stream<'h>(
+    request: &Request<'h>,
+    cookie: &str,
+) -> Result<Option<&'h str>, Refusal> {
+    match in_header(request)? {
+        None if !cookie.is_empty() => in_cookie(request, cookie),
+        token => Ok(token),
+    }
+}
+
+fn in_header<'h>(request: &Request<'h>) -> Result<Option<&'h str>, Refusal> {
+    single(request.headers("Authorization").filter_map(bearer), "Authorization")
+}
+
+fn in_cookie<'h>(request: &Request<'h>, cookie: &str) -> Result<Option<&'h str>, Refusal> {
     single(request.headers("Cookie").flat_map(|value| of_cookie(value, cookie)), "cookie")
 }
 

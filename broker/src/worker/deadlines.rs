@@ -92,7 +92,9 @@ impl Worker {
             connection.pinged = None;
             return;
         }
-        connection.pinged = Some(now);
+        // Whoever only reads events has no way to answer.
+        connection.pinged = connection.cursor.is_none().then_some(now);
+        connection.heard = if connection.cursor.is_some() { now } else { connection.heard };
         self.core.hub.send(slot as u32, Opcode::Ping, &[]);
         self.core.counters().pings.add(1);
     }

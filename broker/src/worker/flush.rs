@@ -22,7 +22,7 @@ const STAGE_BYTES_KEPT: usize = 1024 * 1024;
 #[derive(Debug, Default)]
 pub(super) struct Stage {
     of: Option<NodeId>,
-    list: Vec<FrameId>,
+    pub(super) list: Vec<FrameId>,
     bytes: Vec<u8>,
 }
 
@@ -46,6 +46,9 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let outbox = &self.core.hub.outbox;
         self.stage.load(outbox, pending, protocol);
+        if protocol == Protocol::Sse && connection.backlog.is_none() {
+            return self.flush_stream(slot);
+        }
         let counters = &self.core.metrics.workers[self.core.index];
         if let Some(backlog) = &mut connection.backlog {
             let before = backlog.bytes();
@@ -120,6 +123,7 @@ impl Worker {
                 break;
             }
         }
+        self.follow_stream(slot);
         self.settle_backlog(slot, before);
     }
 
@@ -246,7 +250,7 @@ impl Stage {
 }
 
 /// What is left of a list of which `sent` bytes are out.
-fn keep(outbox: &Outbox, list: &[FrameId], protocol: Protocol, sent: usize) -> Backlog {
+pub(super) fn keep(outbox: &Outbox, list: &[FrameId], protocol: Protocol, sent: usize) -> Backlog {
     let mut backlog = Backlog::new(protocol);
     let mut out = sent;
     for &frame in list {

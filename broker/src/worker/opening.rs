@@ -8,8 +8,9 @@ use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade
 
 use super::Worker;
 use super::connection::{Head, Phase};
-use super::credentials::token_of;
+use super::credentials::{token_of, token_of_stream};
 use crate::auth::Grants;
+use super::events::Asked;
 use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;
@@ -18,6 +19,8 @@ use crate::transport::Socket;
 
 /// The path of the broker's protocols.
 pub(super) const WS_PATH: &str = "/ws";
+/// The path of server-sent events.
+const EVENTS_PATH: &str = "/sse";
 /// The path that echoes, if the setting `echo` is on.
 pub(super) const ECHO_PATH: &str = "/echo";
 
@@ -27,6 +30,7 @@ const BIN_PROTOCOL: &str = "altavoz.v1.bin";
 /// What becomes of a connection with a complete head.
 enum Opening {
     Upgrade(Protocol, Option<Arc<Grants>>),
+    Events(Asked, Option<Arc<Grants>>),
     Http,
 }
 
@@ -65,6 +69,7 @@ impl Worker {
                 self.upgrade(slot, protocol, grants);
                 self.handle_frames(slot, rest);
             }
+            Ok(Opening::Events(asked, grants)) => self.open_stream(slot, &asked, grants),
             Ok(Opening::Http) => self.hand_to_control(slot, bytes),
             Err(refusal) => self.refuse(slot, &refusal),
         }
@@ -75,6 +80,12 @@ impl Worker {
         let request = Request::parse(head, &self.head_limits)?;
         if !request.wants_websocket() {
             request.check_framing()?;
+            if (request.method(), request.path()) == ("GET", EVENTS_PATH) {
+                let cookie = &self.core.config.auth_cookie;
+                let asked = Asked::read(&request, &self.origins, !cookie.is_empty())?;
+                let token = token_of_stream(&request, cookie)?;
+                return Ok(Opening::Events(asked, self.check_token(token)?));
+            }
             return Ok(Opening::Http);
         }
         let upgrade = Upgrade::from_request(&request)?;
@@ -91,7 +102,13 @@ impl Worker {
             let message = format!("origin {origin} is not among those in allow_origin");
             return Err(Refusal::forbidden(message));
         }
-        let grants = if is_echo { None } else { self.check_token(&request, &upgrade)? };
+        let grants = match is_echo {
+            true => None,
+            false => {
+                let token = token_of(&request, &upgrade, &self.core.config.auth_cookie)?;
+                self.check_token(token)?
+            }
+        };
         let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
         upgrade.write_response(&mut self.response, name, None);
         let protocol = match name {
@@ -103,17 +120,9 @@ impl Worker {
     }
 
     /// What the token allows that a handshake shows, if it shows one and tokens are looked at.
-    fn check_token(
-        &mut self,
-        request: &Request<'_>,
-        upgrade: &Upgrade<'_>,
-    ) -> Result<Option<Arc<Grants>>, Refusal> {
-        if !self.core.hub.shared().verifier.is_active() {
-            return Ok(None);
-        }
-        let Some(token) = token_of(request, upgrade, &self.core.config.auth_cookie)? else {
-            return Ok(None);
-        };
+    fn check_token(&mut self, token: Option<&str>) -> Result<Option<Arc<Grants>>, Refusal> {
+        let is_active = self.core.hub.shared().verifier.is_active();
+        let Some(token) = token.filter(|_| is_active) else { return Ok(None) };
         let verified = self.core.hub.verify(token);
         verified.map(Some).map_err(|error| Refusal::unauthorized(error.to_string()))
     }

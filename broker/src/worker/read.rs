@@ -97,6 +97,8 @@ impl Worker {
     fn handle_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
         match self.connections[slot].phase {
             Phase::Head(_) => self.handle_head(slot, bytes),
+            // Whoever reads events has nothing to say.
+            Phase::Open if self.connections[slot].cursor.is_some() => {}
             Phase::Open => self.handle_frames(slot, bytes),
             Phase::Finishing | Phase::Lingering => {}
         }
@@ -251,6 +253,7 @@ impl Core {
                 self.echo(slot, Opcode::Text, text.as_bytes());
                 Ok(())
             }
+            Protocol::Sse => Ok(()),
         }
     }
 
@@ -267,6 +270,7 @@ impl Core {
                 self.echo(slot, Opcode::Binary, bytes);
                 Ok(())
             }
+            Protocol::Sse => Ok(()),
         }
     }
 

@@ -76,8 +76,7 @@ mod tests {
         Parser::new().parse_publishes(text, |messages| {
             let mut messages = messages.map_err(|error| error.to_string())?;
             let mut seen = Vec::new();
-            let checked = |message: Result<_, CommandError>| message.map(drop);
-            messages.each(checked).map_err(|error| error.to_string())?;
+            messages.each(|message| message.map(drop)).map_err(|error| error.to_string())?;
             messages
                 .each(|message| {
                     let message = message?;

@@ -122,6 +122,9 @@ async fn disconnect(
     if reason.len() > 123 || reason.chars().any(char::is_control) {
         return Err(Problem::bad_request("`reason` is a text of at most 123 bytes"));
     }
+    if let (Whom::User(user), true) = (&whom, code != CloseCode::GOING_AWAY) {
+        api.access.revoke(user);
+    }
     let ask = Ask::Disconnect { whom, code, reason: reason.into() };
     let mut closed = 0;
     for told in api.ask(workers, ask).await? {

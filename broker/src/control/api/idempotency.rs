@@ -26,7 +26,7 @@ const KEY_BYTES_MAX: usize = 255;
 /// A visitor's name for a publish.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    visitor: usize,
+    visitor: Box<str>,
     text: Box<str>,
 }
 
@@ -49,7 +49,7 @@ impl Key {
     ///
     /// # Errors
     /// 400: there are two, or it is no text of 1 to 255 visible ASCII characters.
-    pub(super) fn of(visitor: usize, headers: &HeaderMap) -> Result<Option<Self>, Problem> {
+    pub(super) fn of(visitor: &str, headers: &HeaderMap) -> Result<Option<Self>, Problem> {
         let mut values = headers.get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let text = value.as_bytes();
@@ -60,7 +60,7 @@ impl Key {
             let message = "Idempotency-Key must be there once, 1 to 255 visible ASCII characters";
             Problem::bad_request(message).last()
         })?;
-        Ok(Some(Self { visitor, text: text.into() }))
+        Ok(Some(Self { visitor: visitor.into(), text: text.into() }))
     }
 }
 
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> Key {
-        Key { visitor: 0, text: text.into() }
+        Key { visitor: "a".into(), text: text.into() }
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         window.remember(key("a"), b"body", Bytes::from_static(b"answer"), 0);
         assert_eq!(window.find(&key("a"), b"body", KEPT_MS - 1).unwrap().unwrap(), "answer");
         assert!(window.find(&key("a"), b"other", 1).is_err());
-        let stranger = Key { visitor: 1, ..key("a") };
+        let stranger = Key { visitor: "b".into(), ..key("a") };
         assert!(window.find(&stranger, b"body", 1).unwrap().is_none());
         assert!(window.find(&key("a"), b"body", KEPT_MS).unwrap().is_none());
         assert_eq!((window.bytes, window.answers.len()), (0, 0));
@@ -151,7 +151,7 @@ mod tests {
             for value in values {
                 headers.append(HEADER, value.parse().unwrap());
             }
-            Key::of(0, &headers).map(|key| key.map(|key| key.text.into_string())).ok()
+            Key::of("", &headers).map(|key| key.map(|key| key.text.into_string())).ok()
         };
         assert_eq!(of(&[]), Some(None));
         assert_eq!(of(&["a-1"]), Some(Some("a-1".to_owned())));

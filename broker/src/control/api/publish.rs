@@ -36,7 +36,7 @@ pub(super) async fn publish(State(api): State<Arc<Api>>, request: Request) -> Re
 
 async fn take(api: &Api, request: Request) -> Result<Response, Problem> {
     let visitor = api.access.admit(request.headers(), Scope::Publish)?;
-    let key = Key::of(visitor.number(), request.headers())?;
+    let key = Key::of(&visitor.name(), request.headers())?;
     check_head(request.headers())?;
     let body =
         Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
@@ -44,7 +44,7 @@ async fn take(api: &Api, request: Request) -> Result<Response, Problem> {
             _ => Problem::bad_request("the body was not read to its end").last(),
         })?;
     api.wait_for_room().await?;
-    api.publish(visitor, key, &body)
+    api.publish(&visitor, key, &body)
 }
 
 /// What can be said without the body.
@@ -86,7 +86,7 @@ impl Api {
     /// meanwhile, so two requests with one key can't both be the first.
     fn publish(
         &self,
-        visitor: Visitor<'_>,
+        visitor: &Visitor<'_>,
         key: Option<Key>,
         body: &Bytes,
     ) -> Result<Response, Problem> {
@@ -114,7 +114,11 @@ impl Api {
     }
 
     /// Whether all of the messages can be published.
-    fn check(&self, visitor: Visitor<'_>, messages: &mut Publishes<'_, '_>) -> Result<(), Problem> {
+    fn check(
+        &self,
+        visitor: &Visitor<'_>,
+        messages: &mut Publishes<'_, '_>,
+    ) -> Result<(), Problem> {
         let (is_batch, count) = (messages.is_batch(), messages.len());
         if count == 0 {
             return Err(Problem::bad_request("the batch is empty"));
