@@ -155,7 +155,8 @@ impl Worker {
             Outcome::Ended => return self.remove(slot, CloseReason::Lost),
         };
         counters.bytes_out.add(sent as u64);
-        if sent == bytes.len() {
+        let unsent = connection.socket.unsent();
+        if sent == bytes.len() && unsent == 0 {
             if matches!(connection.phase, Phase::Finishing) {
                 self.finish(slot);
             }
@@ -167,6 +168,7 @@ impl Worker {
         let rest = &list[list.len().min(begun + 1)..];
         let mut backlog = keep(outbox, rest, Protocol::Sse, 0);
         backlog.push_first(Waiting::Own(bytes[sent..start].into()));
+        backlog.set_sealed(unsent);
         for ((_, noted), &frame) in ends.into_iter().zip(list).skip(begun + 1).rev() {
             if let (Some(old), Some(message)) = (noted, message_of(frame)) {
                 cursor.take_back(message, old);

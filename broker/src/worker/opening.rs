@@ -102,12 +102,12 @@ impl Worker {
             let message = format!("origin {origin} is not among those in allow_origin");
             return Err(Refusal::forbidden(message));
         }
-        let grants = match is_echo {
-            true => None,
-            false => {
+        let grants = match !is_echo && self.core.hub.shared().verifier.is_active() {
+            true => {
                 let token = token_of(&request, &upgrade, &self.core.config.auth_cookie)?;
                 self.check_token(token)?
             }
+            false => None,
         };
         let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
         upgrade.write_response(&mut self.response, name, None);
