@@ -1,6 +1,7 @@
 //! What strangers and bad days do to a broker, each attack as a test named by its number in the
 //! project's list of attacks: H the opening handshake, F frames, P publish and subscribe,
-//! R resources, A tokens. All against the real process over TCP, never against a part of it.
+//! W the HTTP API, R resources, A tokens. All against the real process over TCP, never against a
+//! part of it.
 //!
 //! Around every attack stand a `canary` (two bystanders that must lose nothing) and a `guard`
 //! (memory, descriptors and threads return to where they were).
@@ -19,6 +20,8 @@ mod frames;
 mod guard;
 #[path = "attacks/handshake.rs"]
 mod handshake;
+#[path = "attacks/http.rs"]
+mod http;
 #[path = "attacks/publish.rs"]
 mod publish;
 #[path = "attacks/resources.rs"]

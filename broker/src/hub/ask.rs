@@ -128,7 +128,7 @@ impl Hub {
         let rung = session.slow.as_ref().map(|slow| slow.rung);
         Some(Connected {
             session: session.id,
-            user: session.user.clone(),
+            user: session.grants.shared_user().cloned(),
             address: String::new(),
             protocol: session.protocol.name(),
             filters: lists.map(|held| self.lists.peek(held.list).filter().into()).collect(),

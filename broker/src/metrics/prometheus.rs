@@ -90,7 +90,6 @@ const PER_WORKER: &[PerWorker] = &[
     gauge("connections", "Sockets open, whatever their state", |w| &w.connections),
     counter("accepted", "Sockets accepted", |w| &w.accepted),
     counter("handshakes", "WebSocket handshakes completed", |w| &w.handshakes),
-    counter("event_streams", "Streams of server-sent events opened", |w| &w.event_streams),
     counter("http_requests", "Connections handed to the control plane", |w| &w.http_requests),
     counter("messages_received", "WebSocket messages received", |w| &w.messages_in),
     bytes(counter("received", "Bytes read from sockets", |w| &w.bytes_in)),
@@ -120,6 +119,7 @@ const PER_WORKER: &[PerWorker] = &[
     counter("tls_truncated", "TLS streams that ended without a good-bye", |w| &w.tls_truncated),
     counter("panics", "Panics caught", |w| &w.panics),
     counter("turns", "Turns of the event loop", |w| &w.turns),
+    counter("event_streams", "Streams of server-sent events opened", |w| &w.event_streams),
 ];
 
 #[derive(Debug)]

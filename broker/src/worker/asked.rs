@@ -67,7 +67,7 @@ impl Worker {
         let hub = &mut self.core.hub;
         self.connections.iter().filter_map(move |(slot, _)| {
             let session = hub.session(slot as u32)?;
-            Some((session.id, session.user.clone(), slot))
+            Some((session.id, session.grants.shared_user().cloned(), slot))
         })
     }
 }

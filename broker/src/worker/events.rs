@@ -70,12 +70,7 @@ impl Cursor {
 
 impl Worker {
     /// Opens a stream for a request that asks for one, or says why not.
-    pub(super) fn open_stream(
-        &mut self,
-        slot: usize,
-        asked: &Asked,
-        grants: Option<Arc<Grants>>,
-    ) {
+    pub(super) fn open_stream(&mut self, slot: usize, asked: &Asked, grants: Option<Arc<Grants>>) {
         self.next_session += 1;
         let id = session_number(self.core.index, self.next_session);
         let (slot32, now_ms) = (slot as u32, self.core.now_ms);

@@ -9,8 +9,8 @@ use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade
 use super::Worker;
 use super::connection::{Head, Phase};
 use super::credentials::{token_of, token_of_stream};
-use crate::auth::Grants;
 use super::events::Asked;
+use crate::auth::Grants;
 use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;

@@ -23,7 +23,11 @@ struct Setup {
 }
 
 fn setup(config: &Config) -> Setup {
-    let desk = Desk::new(Arc::new(Shared::new(1, config, 0)), |_| {});
+    setup_of(config, Arc::new(Shared::new(1, config, 0)))
+}
+
+fn setup_of(config: &Config, shared: Arc<Shared>) -> Setup {
+    let desk = Desk::new(shared, |_| {});
     let api = Api::new(config, desk, Arc::new(Metrics::new(1)), Instant::now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Setup { router: routes(api), runtime }
@@ -110,6 +114,23 @@ fn a_full_directory_is_told_before_anything_is_published() {
     assert_eq!((answer.status, code(&answer)), (503, "unavailable"));
     assert_eq!(answer.headers["retry-after"], "1");
     assert_eq!(setup.publish(r#"{"topic":"a","data":1}"#).body["seq"], 1);
+}
+
+#[test]
+fn while_a_worker_has_too_much_mail_nothing_is_published() {
+    let config = Config { mailbox_bytes_max: 1_024, ..Config::default() };
+    let shared = Arc::new(Shared::new(1, &config, 0));
+    let name = broker_proto::topic::Topic::new("a").unwrap();
+    let (topic, _) = shared.directory.find_or_create(name, 0).unwrap();
+    topic.use_at(0).unwrap().join(0);
+    let setup = setup_of(&config, shared.clone());
+    let message = format!(r#"{{"topic":"a","data":"{}"}}"#, "x".repeat(1_024));
+    assert_eq!(setup.publish(&message).status, 200);
+    let refused = setup.publish(&message);
+    assert_eq!((refused.status, code(&refused)), (503, "unavailable"));
+    assert_eq!(refused.headers["retry-after"], "1");
+    shared.mailbox(0).take(&mut std::collections::VecDeque::new());
+    assert_eq!(setup.publish(&message).body["seq"], 2);
 }
 
 #[test]
