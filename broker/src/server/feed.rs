@@ -29,7 +29,8 @@ pub(super) fn publisher(
         let payload = Payload::Json(payload);
         // With the directory full, or the operator's limit on payloads below ours, the feed is
         // without that topic. One that it made stays in use, so nobody has to let it linger.
-        let Ok(published) = shared.publish(topic, payload, Protocol::Json, WORKER, now_ms) else {
+        let Ok(published) = shared.publish(topic, payload, Protocol::Json, Some(WORKER), now_ms)
+        else {
             return;
         };
         for (index, waker) in wakers.iter().enumerate() {
