@@ -212,18 +212,17 @@ export class Client extends Emitter<ClientEvents> {
     for (const asked of this.#queue.splice(0)) this.#ask(asked);
   }
 
-  /** True if the connection it was begun on still stands. */
+  /** True if what follows may be sent: on the connection it was begun on, with a token that holds. */
   async #authenticate(): Promise<boolean> {
     let isLost = false;
     const stop = this.on("state", () => (isLost = true));
-    const { token } = this.#options;
+    const { token: source } = this.#options;
     try {
-      const given = typeof token === "function" ? await token() : token;
+      const token = typeof source === "function" ? await source() : source;
       if (isLost) return false;
-      this.#send({ op: "connect", token: given }, (ok) => (this.session = ok.session as string), (error) => {
-        if (error.code !== "connection_lost") this.emit("error", error);
-      });
-      return true;
+      const answered = this.#connect(token);
+      // Without a token nothing depends on the answer.
+      return token === undefined || (await answered);
     } catch (error) {
       this.emit("error", new AltavozError("unauthorized", `no token: ${error}`));
       if (!isLost) this.#link.drop("no token");
@@ -231,6 +230,20 @@ export class Client extends Emitter<ClientEvents> {
     } finally {
       stop();
     }
+  }
+
+  #connect(token: string | undefined): Promise<boolean> {
+    return new Promise((resolve) => {
+      const accepted = (ok: Incoming): void => {
+        this.session = ok.session as string;
+        this.#link.settle();
+        resolve(true);
+      };
+      this.#send({ op: "connect", token }, accepted, (error) => {
+        if (error.code !== "connection_lost") this.emit("error", error);
+        resolve(false);
+      });
+    });
   }
 
   #take(sent: Incoming): void {
@@ -272,11 +285,13 @@ export class Client extends Emitter<ClientEvents> {
       this.emit("notice", { [name]: notice });
       return;
     }
-    // A mode is a subscription's own; everything else is the topic's.
+    // These are a subscription's own; everything else is the topic's.
     const mine = this.#feeds.get(topic);
-    const feeds = name === "mode" ? (mine ? [mine] : []) : this.#routeOf(topic);
+    const isOwn = name === "mode" || name === "unsubscribed";
+    const feeds = isOwn ? (mine ? [mine] : []) : this.#routeOf(topic);
     for (const feed of feeds) {
       if (name === "epoch") feed.learn(topic, notice.epoch as string);
+      else if (name === "unsubscribed") feed.end(new AltavozError("forbidden", `${topic}: a new token does not allow it`));
       else feed.tell(name, notice);
     }
   }

@@ -143,7 +143,12 @@ export class Feed {
   }
 
   #failed(error: AltavozError): void {
-    if (error.code === "connection_lost") return;
+    if (error.code !== "connection_lost") this.end(error);
+  }
+
+  /** The broker has ended it, or never began it. */
+  end(error: AltavozError): void {
+    this.#isOn = false;
     for (const handle of [...this.handles]) handle.fail(error);
   }
 

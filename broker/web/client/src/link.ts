@@ -83,11 +83,15 @@ export class Link {
       if (!current()) return;
       this.#heard = Date.now();
       this.#asked = false;
-      this.#failures = 0;
       this.events.message(JSON.parse(data) as Incoming);
     };
     socket.onclose = ({ code, reason }: { code: number; reason: string }) =>
       current() && this.#lost(code, reason);
+  }
+
+  /** It has come to good: the next failure is a first one again. */
+  settle(): void {
+    this.#failures = 0;
   }
 
   send(text: string): void {

@@ -26,6 +26,8 @@ export declare class Feed {
     open(): void;
     /** Brings the broker's view of it in line with ours: on, paused, or not at all. */
     sync(): void;
+    /** The broker has ended it, or never began it. */
+    end(error: AltavozError): void;
     /** The epoch of a topic under a filter with wildcards. */
     learn(topic: string, epoch: string): void;
     /** A message that the filter matches. */

@@ -42,6 +42,8 @@ export declare class Link {
     constructor(opener: Opener, times: Times, events: LinkEvents);
     /** Opens it now, if it is not open or opening. */
     open(): void;
+    /** It has come to good: the next failure is a first one again. */
+    settle(): void;
     send(text: string): void;
     /** Gives the socket up without waiting for its goodbye, and comes back as after any loss. */
     drop(reason: string): void;
