@@ -6,39 +6,41 @@ import { at, client, colour, make, onTheme, raiseStage, tell, watch } from "/ass
 const FLASH_MS = 350;
 const PRICES_KEPT = 40;
 const LINES_A_FRAME = 24;
+const LINE_EVERY_MS = 250;
+const LINE_HEIGHT = 20;
+const SVG = "http://www.w3.org/2000/svg";
 const CANDLES_KEPT = 120;
 const PRICE_FILTER = "demo/ticker/+";
 
 const board = at("board");
 const tiles = new Map();
 const changed = new Set();
-const seen = new Set();
-let flashes = [];
+const stillness = matchMedia("(prefers-reduced-motion: reduce)");
+const flashes = [];
 let chosen = null;
+let isOrdered = true;
 
 // ---- tiles ----
-
-const visibility = new IntersectionObserver((entries) => {
-  for (const { target, isIntersecting } of entries) {
-    const tile = tiles.get(target.dataset.symbol);
-    if (isIntersecting) seen.add(tile);
-    else seen.delete(tile);
-  }
-});
 
 function addTile(symbol) {
   const price = make("span");
   const change = make("span", { className: "change" });
-  const canvas = make("canvas", { width: 130, height: 24, ariaHidden: "true" });
-  const button = make("button", { type: "button", tabIndex: -1 }, make("b", {}, symbol), change, price, canvas);
+  // A line of SVG, not a canvas each: five hundred of those are more than a browser likes to paint.
+  const line = document.createElementNS(SVG, "polyline");
+  const picture = document.createElementNS(SVG, "svg");
+  picture.setAttribute("viewBox", `0 0 ${PRICES_KEPT - 1} ${LINE_HEIGHT}`);
+  picture.setAttribute("preserveAspectRatio", "none");
+  picture.setAttribute("aria-hidden", "true");
+  picture.append(line);
+  const button = make("button", { type: "button", tabIndex: -1 }, make("b", {}, symbol), change, price, picture);
   const item = make("li", {}, button);
   item.dataset.symbol = symbol;
-  const tile = { symbol, item, button, price, change, canvas, pen: canvas.getContext("2d"), prices: [], data: null, drawn: 0 };
+  const tile = { symbol, item, button, price, change, line, prices: [], data: null, drawn: 0 };
   tiles.set(symbol, tile);
   // In the order of the alphabet: symbols come in any order.
   const next = [...board.children].find((other) => other.dataset.symbol > symbol);
   board.insertBefore(item, next ?? null);
-  visibility.observe(item);
+  isOrdered = false;
   button.addEventListener("click", () => choose(symbol));
   if (!chosen) choose(symbol);
   return tile;
@@ -57,15 +59,19 @@ function takePrice({ data }) {
 
 function draw(now) {
   requestAnimationFrame(draw);
+  if (!isOrdered) filterTiles();
+  isOrdered = true;
   const old = flashes.findIndex(({ until }) => until > now);
   for (const { tile } of flashes.splice(0, old < 0 ? flashes.length : old)) delete tile.button.dataset.move;
   let lines = 0;
+  const first = Math.floor(board.scrollTop / rowHeight) * columns;
+  const last = Math.ceil((board.scrollTop + boardHeight) / rowHeight) * columns;
   for (const tile of changed) {
     // What is not in sight is drawn when it comes into sight.
-    if (!seen.has(tile) && tile.drawn) continue;
+    if ((tile.place < first || tile.place >= last) && tile.drawn) continue;
     changed.delete(tile);
     show(tile, now);
-    if (lines < LINES_A_FRAME && now - tile.drawn > 250) {
+    if (lines < LINES_A_FRAME && now - tile.drawn > LINE_EVERY_MS) {
       lines += 1;
       drawLine(tile);
       tile.drawn = now;
@@ -78,21 +84,17 @@ function show(tile, now) {
   tile.price.textContent = price.toFixed(2);
   tile.change.textContent = `${change < 0 ? "−" : "+"}${Math.abs(change).toFixed(2)} %`;
   tile.change.dataset.sign = change < 0 ? "-" : "+";
-  if (!tile.move || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (!tile.move || stillness.matches) return;
   tile.button.dataset.move = tile.move;
   flashes.push({ tile, until: now + FLASH_MS });
 }
 
-function drawLine({ pen, canvas, prices, change }) {
+function drawLine({ line, prices, change }) {
   const low = Math.min(...prices);
-  const span = Math.max(...prices) - low || 1;
-  pen.clearRect(0, 0, canvas.width, canvas.height);
-  pen.strokeStyle = lineColours[change.dataset.sign];
-  pen.beginPath();
-  for (const [index, price] of prices.entries()) {
-    pen.lineTo((index / (PRICES_KEPT - 1)) * canvas.width, canvas.height - 2 - ((price - low) / span) * (canvas.height - 4));
-  }
-  pen.stroke();
+  const scale = (LINE_HEIGHT - 2) / (Math.max(...prices) - low || 1);
+  const points = prices.map((price, index) => `${index},${(LINE_HEIGHT - 1 - (price - low) * scale).toFixed(1)}`);
+  line.setAttribute("points", points.join(" "));
+  line.dataset.sign = change.dataset.sign;
 }
 
 let lineColours;
@@ -106,21 +108,36 @@ onTheme(readColours);
 
 at("filter").addEventListener("input", filterTiles);
 
+/** Hides what is not wanted, and gives everything else its place on the board. */
 function filterTiles() {
   const wanted = at("filter").value.trim().toUpperCase();
   let count = 0;
-  for (const { symbol, item } of tiles.values()) {
-    item.hidden = !symbol.includes(wanted);
+  for (const item of board.children) {
+    const tile = tiles.get(item.dataset.symbol);
+    item.hidden = !tile.symbol.includes(wanted);
+    tile.place = item.hidden ? -1 : count;
     if (!item.hidden) count += 1;
   }
   at("shown").textContent = `${count} of ${tiles.size}`;
 }
 
+// The tiles are all of one size, so where the board stands tells which of them are in sight.
+let columns = 1;
+let rowHeight = 80;
+let boardHeight = 600;
+function measureBoard() {
+  const { gridTemplateColumns, rowGap } = getComputedStyle(board);
+  columns = gridTemplateColumns.split(" ").length;
+  const tile = [...board.children].find((item) => !item.hidden);
+  if (tile) rowHeight = tile.offsetHeight + parseFloat(rowGap);
+  boardHeight = board.clientHeight;
+}
+new ResizeObserver(measureBoard).observe(board);
+
 /** The arrow keys move over the board; it is one stop of the Tab key. */
 board.addEventListener("keydown", (event) => {
   const visible = [...board.children].filter((item) => !item.hidden);
   const from = visible.indexOf(event.target.closest("li"));
-  const columns = getComputedStyle(board).gridTemplateColumns.split(" ").length;
   const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[event.key];
   if (from < 0 || !step) return;
   event.preventDefault();
@@ -207,5 +224,4 @@ onTheme(() => chart.redraw());
 raiseStage({ hasRate: true });
 watch(PRICE_FILTER, { mode: "latest", last: true }, takePrice);
 watch("demo/candles/+", {}, closeCandle);
-setInterval(filterTiles, 1000);
 requestAnimationFrame(draw);
