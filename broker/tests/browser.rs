@@ -94,6 +94,27 @@ fn the_pages_of_the_quick_start_work_as_they_stand() {
     play("quick start", &[]);
 }
 
+#[test]
+fn the_console_shows_the_broker_and_acts_on_it() {
+    let settings = ["--demo", "--reconnect-spread-ms", "200"];
+    run_script("console.mjs", &settings, &[]);
+}
+
+#[test]
+fn the_console_asks_for_a_key_where_one_is_needed() {
+    let key = "a key for those who look after it";
+    let file = tempfile::NamedTempFile::new().expect("a file can be made");
+    fs::write(file.path(), key).expect("it can be written");
+    let settings = format!(
+        "[[api_key]]\nname = \"console\"\nkey_file = {:?}\nscopes = [\"read\", \"admin\"]\n",
+        file.path()
+    );
+    let config = tempfile::Builder::new().suffix(".toml").tempfile().expect("a file can be made");
+    fs::write(config.path(), settings).expect("it can be written");
+    let path = config.path().to_str().expect("a path of ASCII");
+    run_script("console.mjs", &["--demo", "--config", path], &[key]);
+}
+
 /// `cargo test --release -p broker --test browser -- --ignored --nocapture frames`
 #[test]
 #[ignore = "a measurement, for a machine that does nothing else"]
@@ -105,20 +126,25 @@ fn frames_a_second_with_5000_updates() {
 /// Plays a scene of `demos.mjs`, which asserts what it sees, on a broker of its own; what it
 /// printed, unless there is no browser.
 fn play(scene: &str, settings: &[&str]) -> Option<String> {
+    run_script("demos.mjs", &[&["--demo"], settings].concat(), &[scene])
+}
+
+/// Runs a script with a broker of its own: its URL, the folder for screenshots, the arguments.
+fn run_script(script: &str, settings: &[&str], arguments: &[&str]) -> Option<String> {
     let chromium = tools::chromium()?;
     let node = tools::node()?;
-    let broker = Broker::start(&[&["--demo"], settings].concat());
+    let broker = Broker::start(settings);
     let screenshots = tools::target_directory().join("screenshots");
     fs::create_dir_all(&screenshots).expect("a folder can be made");
-    let played = run(
+    let ran = run(
         Command::new("node")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/demos.mjs"))
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(script))
             .arg(format!("http://{}/", broker.address()))
-            .arg(scene)
             .arg(&screenshots)
+            .args(arguments)
             .env("NODE_TOOLS", node)
             .env("CHROMIUM", chromium),
         BROWSER_LIMIT,
     );
-    Some(played.unwrap_or_else(|error| panic!("{scene}: {error}")))
+    Some(ran.unwrap_or_else(|error| panic!("{script} {arguments:?}: {error}")))
 }

@@ -43,8 +43,19 @@ impl Asset {
 const LIVE: &[u8] = include_bytes!("../../web/index.html");
 
 /// What is there always.
-const ASSETS: [Asset; 8] = [
+const ASSETS: [Asset; 11] = [
     Asset::ours("/live", HTML, LIVE),
+    Asset::ours("/console", HTML, include_bytes!("../../web/console/index.html")),
+    Asset::ours(
+        "/assets/console/console.css",
+        CSS,
+        include_bytes!("../../web/console/console.css"),
+    ),
+    Asset::ours(
+        "/assets/console/console.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/console.js"),
+    ),
     Asset::ours("/assets/page.css", CSS, include_bytes!("../../web/page.css")),
     Asset::ours("/assets/page.js", JAVASCRIPT, include_bytes!("../../web/page.js")),
     Asset::ours("/assets/link.js", JAVASCRIPT, include_bytes!("../../web/link.js")),
@@ -140,7 +151,7 @@ mod tests {
 
     #[test]
     fn pages_hold_nothing_that_their_policy_forbids() {
-        assert_eq!(pages().count(), 7);
+        assert_eq!(pages().count(), 8);
         let inline = ["<style", " style=", " onclick=", " onload=", "<script>", "=\"http"];
         for (path, page) in pages() {
             for forbidden in inline {

@@ -1,5 +1,5 @@
 // Uses the demos as a person would: opens them, turns their knobs, and looks whether they do what
-// they say. Arguments: URL of the broker, name of the scene, folder for screenshots.
+// they say. Arguments: URL of the broker, folder for screenshots, name of the scene.
 
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
@@ -9,7 +9,7 @@ import {
   barriers, numberIn, openPage, untilConnected, untilNumber, untilText, withChromium,
 } from './chromium.mjs';
 
-const [url, scene, folder] = process.argv.slice(2);
+const [url, folder, scene] = process.argv.slice(2);
 const PAGES = ['board', 'chat', 'machine', 'notices', 'ticker'];
 const KINDS = {
   light: {},
