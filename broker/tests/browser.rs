@@ -102,7 +102,7 @@ fn the_console_shows_the_broker_and_acts_on_it() {
 
 #[test]
 fn the_console_asks_for_a_key_where_one_is_needed() {
-    let key = "a key for those who look after it";
+    let key = "a-key-for-those-who-look-after-it";
     let file = tempfile::NamedTempFile::new().expect("a file can be made");
     fs::write(file.path(), key).expect("it can be written");
     let settings = format!(

@@ -20,7 +20,7 @@ await withChromium(async (browser) => {
   if (key) {
     // Without its key it shows what it was told, and with it everything.
     const { page } = await openPage(browser, `${url}console`);
-    await untilText(page, '#connections-note', 'key');
+    await untilText(page, '#connections-note', 'is missing');
     await page.fill('#key', key);
     await page.click('#access button');
     await untilRows(page, 'topics', 5);
