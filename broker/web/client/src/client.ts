@@ -10,6 +10,7 @@ import { readMessage } from "./protocol.ts";
 import type {
   Command, History, Incoming, Message, PresenceList, Published, Stats, SubscribeOptions,
 } from "./protocol.ts";
+import { SseSocket } from "./sse.ts";
 import { Subscription } from "./subscription.ts";
 
 /** How to connect. Everything may be left out. */
@@ -18,6 +19,11 @@ export interface ClientOptions extends Partial<Times> {
   token?: string | (() => string | Promise<string>);
   /** The constructor, where there is no global one: that of `ws` on Node 20. */
   WebSocket?: new (url: string, protocols: string[]) => unknown;
+  /**
+   * How to get through: by WebSocket, by server-sent events and plain requests, or by the second
+   * where the first has failed twice and never opened. Default `auto`.
+   */
+  transport?: "auto" | "websocket" | "sse";
   /** Most commands that wait for a connection; further ones are refused. Default 1,000. */
   queueMax?: number;
 }
@@ -61,6 +67,8 @@ export class Client extends Emitter<ClientEvents> {
   #queue: Asked[] = [];
   #id = 0;
   #isOpen = false;
+  #hasOpened = false;
+  #failures = 0;
   #cleanUp: (() => void)[] = [];
 
   /** Begins to connect at once. */
@@ -69,6 +77,7 @@ export class Client extends Emitter<ClientEvents> {
     this.#options = { ...DEFAULTS, ...options };
     const address = addressOf(url);
     const opener = (): Socket => {
+      if (this.#needsSse()) return new SseSocket(address);
       const Constructor = options.WebSocket ?? globalThis.WebSocket;
       if (!Constructor) throw new AltavozError("no_websocket", "give a `WebSocket` in the options");
       return new Constructor(address, ["altavoz.v1.json"]) as Socket;
@@ -296,7 +305,16 @@ export class Client extends Emitter<ClientEvents> {
     }
   }
 
+  /** Something in between may not let WebSockets through. */
+  #needsSse(): boolean {
+    const { transport = "auto" } = this.#options;
+    const hasFailed = !this.#hasOpened && this.#failures >= 2;
+    return transport === "sse" || (transport === "auto" && hasFailed);
+  }
+
   #enter(state: State, detail: string, retryInMs?: number): void {
+    if (state === "waiting") this.#failures += 1;
+    if (state === "connected" && !this.#needsSse()) this.#hasOpened = true;
     if (state === "waiting" || state === "closed") this.#lose(state === "closed");
     this.emit("state", { state, detail, ...(retryInMs !== undefined && { retryInMs }) });
   }

@@ -9,6 +9,11 @@ export interface ClientOptions extends Partial<Times> {
     token?: string | (() => string | Promise<string>);
     /** The constructor, where there is no global one: that of `ws` on Node 20. */
     WebSocket?: new (url: string, protocols: string[]) => unknown;
+    /**
+     * How to get through: by WebSocket, by server-sent events and plain requests, or by the second
+     * where the first has failed twice and never opened. Default `auto`.
+     */
+    transport?: "auto" | "websocket" | "sse";
     /** Most commands that wait for a connection; further ones are refused. Default 1,000. */
     queueMax?: number;
 }

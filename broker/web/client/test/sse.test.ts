@@ -1,0 +1,54 @@
+// Where no WebSocket gets through: the same by server-sent events and plain requests.
+
+import { expect, test } from "vitest";
+import { startBroker } from "./support/broker.ts";
+import { layCable } from "./support/cable.ts";
+import { collect, next, open, reaches } from "./support/wait.ts";
+
+test("subscribing, publishing and asking work without a WebSocket", async () => {
+  const client = open((await startBroker()).url, { transport: "sse" });
+  const prices = client.subscribe("ticker/+", { fields: ["price"] });
+  const seen = collect(prices);
+  await prices.ready();
+  expect(await client.publish("ticker/A", { price: 1, symbol: "A" })).toMatchObject({ seq: 1 });
+  expect(await seen.until(1)).toEqual([{ topic: "ticker/A", seq: 1, data: { price: 1 } }]);
+  expect((await client.history("ticker/A", 5)).messages).toHaveLength(1);
+  expect(await client.ping()).toBeGreaterThan(0);
+  await expect(client.publish("$SYS/x", 1)).rejects.toMatchObject({ code: "forbidden" });
+  await expect(client.subscribe("a/#/b").ready()).rejects.toMatchObject({ code: "bad_request" });
+  await expect(client.stats()).rejects.toMatchObject({ code: "unavailable" });
+});
+
+test("after a cut what was missed comes here, too", async () => {
+  const broker = await startBroker();
+  const cable = await layCable(broker.port);
+  const [client, publisher] = [open(cable.url, { transport: "sse" }), open(broker.url)];
+  const orders = client.subscribe<number>("orders/7");
+  const seen = collect(orders);
+  await orders.ready();
+  await publisher.publish("orders/7", 1);
+  await seen.until(1);
+  cable.cut();
+  await reaches(client, "waiting");
+  for (const value of [2, 3]) await publisher.publish("orders/7", value);
+  const recovered = next(orders, "recovered");
+  cable.restore();
+  expect(await recovered).toEqual({ recovered: true });
+  expect((await seen.until(3)).map(({ data }) => data)).toEqual([1, 2, 3]);
+});
+
+test("a client whose WebSocket never opens turns to it by itself", async () => {
+  const broker = await startBroker();
+  class Blocked {
+    onclose: ((event: { code: number; reason: string }) => void) | null = null;
+    constructor() {
+      setTimeout(() => this.onclose?.({ code: 1006, reason: "" }), 1);
+    }
+    send(): void {}
+    close(): void {}
+  }
+  const client = open(broker.url, { WebSocket: Blocked });
+  const seen = collect(client.subscribe("t"));
+  await client.publish("t", 1);
+  await seen.until(1);
+});
