@@ -30,6 +30,7 @@ const CLIENT_PACKAGES: [&str; 8] = [
     "vitest@4.1.11",
     "ws@8.23.0",
 ];
+const SCHEMATHESIS_PACKAGES: [&str; 1] = ["schemathesis==4.32.5"];
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// A Python environment with `kosoku`, `websockets`, `tornado` and `pywebsocket3`.
@@ -100,6 +101,17 @@ pub(crate) fn node() -> Option<PathBuf> {
 /// A folder with what the client library is built and tested with in its `node_modules`.
 pub(crate) fn client_tools() -> Option<PathBuf> {
     available("the tools of the client library", fetch_node("client", &CLIENT_PACKAGES))
+}
+
+/// Schemathesis, which holds an HTTP API against its description.
+pub(crate) fn schemathesis() -> Option<Command> {
+    let fetched = fetch_once("schemathesis", &SCHEMATHESIS_PACKAGES, |directory| {
+        make_environment(directory)?;
+        run(pip(directory).arg("install").args(SCHEMATHESIS_PACKAGES), FETCH_LIMIT)?;
+        Ok(())
+    });
+    let directory = available("schemathesis", fetched)?;
+    Some(Command::new(directory.join("bin/schemathesis")))
 }
 
 /// Chromium: the one that is installed, or else Debian's.
