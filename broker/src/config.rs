@@ -362,6 +362,12 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u64).range(1..=25_000))]
     pub drain_timeout_ms: u64,
 
+    /// When stopping, the clients of a worker that has a hundred or more are sent away one after
+    /// the other within this many milliseconds, half of drain-timeout-ms at most, not all at once
+    #[arg(long, help_heading = "Operations", value_name = "MS", default_value_t = 2_000)]
+    #[arg(value_parser = value_parser!(u64).range(0..=25_000))]
+    pub drain_window_ms: u64,
+
     /// When stopping, clients are told to come back at a random moment within this many milliseconds
     #[arg(long, help_heading = "Operations", value_name = "MS", default_value_t = 10_000)]
     #[arg(value_parser = value_parser!(u64).range(0..=DEADLINE_MS_MAX))]

@@ -32,6 +32,7 @@ mod credentials;
 mod deadlines;
 mod drain;
 pub mod events;
+mod fault;
 mod flush;
 mod handshakes;
 mod opening;
@@ -41,6 +42,7 @@ mod system;
 use self::accept::{Accepting, Door};
 use self::admission::Admission;
 use self::connection::{Connection, Ticks};
+use self::drain::Drain;
 use self::flush::Stage;
 use self::handshakes::Handshakes;
 
@@ -108,7 +110,8 @@ pub struct Worker {
     paused: Vec<(usize, u32)>,
     /// Connections of which so much waits that they step down the ladder.
     stepping: Vec<usize>,
-    drain_until: Option<u64>,
+    /// How far the broker has stopped, once it does.
+    drain: Option<Drain>,
     log_budget: Budget,
 }
 
@@ -121,6 +124,8 @@ struct Core {
     metrics: Arc<Metrics>,
     /// Time since the broker started, as of this turn.
     now_ms: u64,
+    /// What runs touches nothing but one connection's own bytes: see `fault`.
+    alone: bool,
 }
 
 /// A worker's event loop, made first, so that all workers' wakers are known when they start.
@@ -146,7 +151,15 @@ impl Worker {
         let head_limits = opening::head_limits(&config);
         let handshakes = Handshakes::new(config.tls.handshakes_max);
         let sealed = if config.tls.is_on() { read::READ_BYTES_MAX } else { 0 };
-        let core = Core { index, hub, parser: json::Parser::new(), config, metrics, now_ms: 0 };
+        let core = Core {
+            index,
+            hub,
+            parser: json::Parser::new(),
+            config,
+            metrics,
+            now_ms: 0,
+            alone: false,
+        };
         Ok(Self {
             core,
             poll,
@@ -172,7 +185,7 @@ impl Worker {
             run_queue: VecDeque::new(),
             paused: Vec::new(),
             stepping: Vec::new(),
-            drain_until: None,
+            drain: None,
             log_budget: Budget::default(),
         })
     }
@@ -223,6 +236,7 @@ impl Worker {
             }
             self.relieve();
         }
+        self.send_away();
         if self.core.now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = self.core.now_ms + SWEEP_MS;
             self.tell_time_of_day();
@@ -314,6 +328,9 @@ impl Worker {
         }
         if let Some(at_ms) = self.core.hub.next_due_ms() {
             until = until.min(at_ms);
+        }
+        if let Some(drain) = &self.drain {
+            until = until.min(drain.next_ms(self.core.now_ms));
         }
         Duration::from_millis(until.saturating_sub(self.core.now_ms))
     }

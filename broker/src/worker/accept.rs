@@ -102,19 +102,22 @@ impl Worker {
     fn admit(&mut self, door: usize, stream: TcpStream, peer: SocketAddr) {
         self.core.counters().accepted.add(1);
         let keyring = self.doors[door].keyring.clone();
-        if let Err(refusal) = self.admission.enter(peer.ip(), self.core.now_ms) {
-            // Under TLS nothing can be said yet.
-            match keyring {
-                None => self.turn_away(Socket::new(stream, None), &refusal),
-                Some(_) => self.core.counters().count_refusal(refusal.status()),
+        let let_in = match self.admission.enter(peer.ip(), self.core.now_ms) {
+            Ok(let_in) => let_in,
+            Err(refusal) => {
+                // Under TLS nothing can be said yet.
+                match keyring {
+                    None => self.turn_away(Socket::new(stream, None), &refusal),
+                    Some(_) => self.core.counters().count_refusal(refusal.status()),
+                }
+                return;
             }
-            return;
-        }
+        };
         let session = match keyring.map(|keyring| keyring.session()).transpose() {
             Ok(session) => session.map(Box::new),
             Err(error) => {
                 tracing::error!(%error, %peer, "no TLS session could be begun");
-                self.admission.leave();
+                self.admission.leave(let_in);
                 self.core.counters().accept_errors.add(1);
                 return;
             }
@@ -127,12 +130,13 @@ impl Worker {
         let mut socket = Socket::new(stream, session);
         if let Err(error) = socket.register(self.poll.registry(), token_of(slot, generation)) {
             tracing::warn!(%error, %peer, "could not watch a new connection");
-            self.admission.leave();
+            self.admission.leave(let_in);
             self.core.counters().accept_errors.add(1);
             return;
         }
         let max = self.core.config.message_bytes_max;
-        entry.insert(Connection::new(socket, generation, self.now, max));
+        let connection = Connection::new(socket, generation, self.now, max);
+        entry.insert(Connection { let_in, ..connection });
         self.arm(slot);
         self.core.counters().connections.add(1);
         if has_tls {

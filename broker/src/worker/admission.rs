@@ -15,11 +15,24 @@ use crate::hub::session::Budget;
 const ADDRESSES_MAX: usize = 65_536;
 /// Seconds' worth of connects that may come at once.
 const BURST_S: u32 = 10;
+/// Connections beyond the limit that are let in to ask how the broker is: see [`Entry::Probe`].
+const PROBES_MAX: u64 = 16;
+
+/// How a connection is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// For whatever it wants.
+    Client,
+    /// The broker is full: only to ask how it is. Who watches over a broker must hear from it just
+    /// then.
+    Probe,
+}
 
 /// The gate in front of all workers.
 #[derive(Debug)]
 pub struct Admission {
     open: AtomicU64,
+    probes: AtomicU64,
     connections_max: u64,
     rate: u32,
     limit_loopback: bool,
@@ -31,6 +44,7 @@ impl Admission {
     pub fn new(config: &Config, connections_max: u64) -> Self {
         Self {
             open: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
             connections_max,
             rate: config.connects_per_second_per_address_max,
             limit_loopback: config.limit_loopback,
@@ -39,26 +53,37 @@ impl Admission {
     }
 
     /// Lets a connection in, which must [`leave`](Self::leave) later, or says why not.
-    pub fn enter(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
+    pub fn enter(&self, address: IpAddr, now_ms: u64) -> Result<Entry, Refusal> {
         let limited = self.rate > 0 && (self.limit_loopback || !address.is_loopback());
         if limited && !self.take(address, now_ms) {
             let rate = self.rate;
             let message = format!("more than {rate} connects a second from {address}");
             return Err(Refusal::too_many_requests(message));
         }
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.connections_max {
-            self.leave();
-            let max = self.connections_max;
-            return Err(Refusal::unavailable(format!(
-                "the broker has {max} connections, the limit"
-            )));
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.connections_max {
+            return Ok(Entry::Client);
         }
-        Ok(())
+        self.leave(Entry::Client);
+        if self.probes.fetch_add(1, Ordering::Relaxed) < PROBES_MAX {
+            return Ok(Entry::Probe);
+        }
+        self.leave(Entry::Probe);
+        Err(self.full())
     }
 
-    /// A connection is gone.
-    pub fn leave(&self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
+    /// What those are told for whom there is no room.
+    pub fn full(&self) -> Refusal {
+        let max = self.connections_max;
+        Refusal::unavailable(format!("the broker has {max} connections, the limit"))
+    }
+
+    /// A connection is gone that was let in so.
+    pub fn leave(&self, entry: Entry) {
+        let count = match entry {
+            Entry::Client => &self.open,
+            Entry::Probe => &self.probes,
+        };
+        count.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn take(&self, address: IpAddr, now_ms: u64) -> bool {
@@ -106,9 +131,12 @@ mod tests {
     fn a_full_broker_lets_in_as_many_as_leave() {
         let gate = Admission::new(&Config::default(), 1);
         let local: IpAddr = "127.0.0.1".parse().unwrap();
-        assert!(gate.enter(local, 0).is_ok());
+        assert_eq!(gate.enter(local, 0), Ok(Entry::Client));
+        for _ in 0..PROBES_MAX {
+            assert_eq!(gate.enter(local, 0), Ok(Entry::Probe));
+        }
         assert_eq!(gate.enter(local, 0).unwrap_err().status(), 503);
-        gate.leave();
-        assert!(gate.enter(local, 0).is_ok());
+        gate.leave(Entry::Client);
+        assert_eq!(gate.enter(local, 0), Ok(Entry::Client));
     }
 }

@@ -149,7 +149,7 @@ impl Worker {
         }
         self.core.counters().connections.sub(1);
         self.forget_handshake(connection.handshaking);
-        self.admission.leave();
+        self.admission.leave(connection.let_in);
         Some(connection)
     }
 

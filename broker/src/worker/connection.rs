@@ -4,6 +4,7 @@
 use broker_proto::handshake::HeadScanner;
 use broker_proto::ws::{Closing, Decoder, Role};
 
+use super::admission::Entry;
 use super::events::Cursor;
 use crate::config::Config;
 use crate::hub::backlog::Backlog;
@@ -54,6 +55,8 @@ pub struct Connection {
     pub commanded: bool,
     /// It can do nothing before it has shown a token.
     pub needs_token: bool,
+    /// What it was let in for.
+    pub let_in: Entry,
     /// It stands in the run queue.
     pub queued: bool,
     /// It is among the worker's TLS handshakes.
@@ -131,6 +134,7 @@ impl Connection {
             reason: None,
             commanded: false,
             needs_token: false,
+            let_in: Entry::Client,
             queued: false,
             handshaking: false,
             paused: false,

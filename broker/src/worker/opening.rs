@@ -7,6 +7,7 @@ use std::sync::Arc;
 use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
 
 use super::Worker;
+use super::admission::Entry;
 use super::connection::{Head, Phase};
 use super::credentials::{token_of, token_of_stream};
 use super::events::Asked;
@@ -19,6 +20,8 @@ use crate::transport::Socket;
 
 /// The path of the broker's protocols.
 pub(super) const WS_PATH: &str = "/ws";
+/// Where it is told how the broker is, even if it is full.
+const PROBE_PATHS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// The path of server-sent events.
 const EVENTS_PATH: &str = "/sse";
 /// The path that echoes, if the setting `echo` is on.
@@ -64,7 +67,8 @@ impl Worker {
     fn open(&mut self, slot: usize, bytes: &mut [u8], head_len: usize) {
         let (head, rest) = bytes.split_at_mut(head_len);
         self.response.clear();
-        match self.decide(head) {
+        let is_probe = self.connections.get(slot).is_some_and(|found| found.let_in == Entry::Probe);
+        match self.decide(head, is_probe) {
             Ok(Opening::Upgrade(protocol, grants)) => {
                 self.upgrade(slot, protocol, grants);
                 self.handle_frames(slot, rest);
@@ -76,8 +80,14 @@ impl Worker {
     }
 
     /// Reads the head; the answer to an upgrade is left in `self.response`.
-    fn decide(&mut self, head: &[u8]) -> Result<Opening, Refusal> {
-        let request = Request::parse(head, &self.head_limits)?;
+    fn decide(&mut self, head: &[u8], is_probe: bool) -> Result<Opening, Refusal> {
+        self.core.alone = true;
+        let parsed = Request::parse(head, &self.head_limits);
+        self.core.alone = false;
+        let request = parsed?;
+        if is_probe && !PROBE_PATHS.contains(&request.path()) {
+            return Err(self.admission.full());
+        }
         if !request.wants_websocket() {
             request.check_framing()?;
             if (request.method(), request.path()) == ("GET", EVENTS_PATH) {

@@ -16,6 +16,10 @@ use crate::transport::Input;
 /// Bytes read from one connection in one turn.
 pub(super) const READ_BYTES_MAX: usize = 64 * 1024;
 
+/// A message of which tests of faults make one.
+#[cfg(test)]
+pub(super) const FAULT: &str = "fault, please";
+
 /// What a frame calls for, beyond what was done about it already.
 enum Next {
     Go,
@@ -48,7 +52,7 @@ impl Worker {
                 self.core.counters().bytes_in.add(len as u64);
                 self.check_handshake(slot);
                 if len > 0 {
-                    self.handle_bytes(slot, &mut buffer[..len]);
+                    self.handle_guarded(slot, &mut buffer[..len]);
                 }
                 // A short read has emptied the socket, and an event will tell of more: not of
                 // the end, though, if that has come in the same event as the bytes.
@@ -94,7 +98,7 @@ impl Worker {
         self.after_frames(slot);
     }
 
-    fn handle_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
+    pub(super) fn handle_bytes(&mut self, slot: usize, bytes: &mut [u8]) {
         match self.connections[slot].phase {
             Phase::Head(_) => self.handle_head(slot, bytes),
             // Whoever reads events has nothing to say.
@@ -197,7 +201,12 @@ impl Core {
         bytes: &mut [u8],
     ) -> (usize, Option<Next>) {
         let Connection { decoder, closing, backlog, budget, commanded, .. } = connection;
-        let (used, event) = match decoder.decode(bytes) {
+        self.alone = true;
+        #[cfg(test)]
+        assert!(!bytes.ends_with(FAULT.as_bytes()), "a fault made on purpose");
+        let decoded = decoder.decode(bytes);
+        self.alone = false;
+        let (used, event) = match decoded {
             Ok((used, Some(event))) => (used, event),
             Ok((used, None)) => return (used, None),
             Err(error) => return (0, Some(Next::Disconnect(violation(&error)))),
@@ -244,8 +253,15 @@ impl Core {
         self.counters().messages_in.add(1);
         match self.protocol(slot) {
             Protocol::Json => {
+                let alone = &mut self.alone;
                 let mut requests = Requests::new(slot, self.now_ms, &mut self.hub);
-                self.parser.parse(text, |request| requests.handle(&request));
+                *alone = true;
+                self.parser.parse(text, |request| {
+                    *alone = false;
+                    requests.handle(&request);
+                    *alone = true;
+                });
+                *alone = false;
                 requests.ended
             }
             Protocol::Bin => Err(unsupported("altavoz.v1.bin is spoken in binary messages")),
@@ -261,8 +277,15 @@ impl Core {
         self.counters().messages_in.add(1);
         match self.protocol(slot) {
             Protocol::Bin => {
+                let alone = &mut self.alone;
                 let mut requests = Requests::new(slot, self.now_ms, &mut self.hub);
-                bin::parse(bytes, &mut self.parser, |request| requests.handle(&request));
+                *alone = true;
+                bin::parse(bytes, &mut self.parser, |request| {
+                    *alone = false;
+                    requests.handle(&request);
+                    *alone = true;
+                });
+                *alone = false;
                 requests.ended
             }
             Protocol::Json => Err(unsupported("altavoz.v1.json is spoken in text messages")),

@@ -95,6 +95,12 @@ fn r_06_a_full_broker_refuses_with_503_and_takes_the_next_when_one_has_left() {
         assert!(response.text().contains(r#""code":"unavailable""#), "{}", response.text());
     }
     clients.iter_mut().for_each(sync);
+    // Who watches over it hears from it all the same.
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!(http::get(broker.address(), path).expect("an answer").status, 200, "{path}");
+    }
+    let page = http::get(broker.address(), "/").expect("an answer");
+    assert_eq!(page.status, 503, "{}", page.text());
     drop(clients.pop());
     let deadline = Instant::now() + PATIENCE;
     let mut last = loop {

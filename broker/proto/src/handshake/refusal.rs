@@ -86,6 +86,11 @@ impl Refusal {
         Self::new(503, "unavailable", message)
     }
 
+    /// 500: a fault on our side.
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(500, "internal", message)
+    }
+
     /// 505: a well-formed HTTP version other than 1.0 and 1.1.
     pub fn http_version() -> Self {
         Self::new(505, "http_version", "only HTTP/1.1 is spoken here")
@@ -148,6 +153,7 @@ impl Refusal {
             426 => "Upgrade Required",
             429 => "Too Many Requests",
             431 => "Request Header Fields Too Large",
+            500 => "Internal Server Error",
             503 => "Service Unavailable",
             _ => "HTTP Version Not Supported",
         }
