@@ -82,7 +82,7 @@ impl Market {
 
     /// So that a chart has something to show from the first moment on.
     fn live_through_the_past(&mut self, now: Now, publish: &mut Publish<'_>) {
-        for ago in (1..=PAST_CANDLES).rev() {
+        for ago in (0..PAST_CANDLES).rev() {
             for stock in &mut self.stocks {
                 (0..PAST_STEPS).for_each(|_| stock.step(&mut self.random));
             }
