@@ -60,7 +60,7 @@ fn parsing_binary(criterion: &mut Criterion) {
         [("publish of JSON", Payload::Json(DATA)), ("publish of bytes", Payload::Opaque(DATA))]
     {
         let mut command = Vec::new();
-        bin::encode_command(&mut command, None, &Command::Publish { topic, payload });
+        bin::encode_command(&mut command, None, &Command::Publish { topic, payload, count: false });
         group.throughput(Throughput::Bytes(command.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| bin::parse(black_box(&command), &mut parser, demand_publish));

@@ -16,7 +16,8 @@
 //! | [`history`], [`special`], [`cohort`] | what is kept of a topic, and those who do not simply get everything |
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
 //! | [`slow`], [`newest`] | sessions that do not keep up |
-//! | [`presence`] | who is there |
+//! | [`accounts`] | what became of the messages |
+//! | [`presence`], [`silence`] | who is there; which topics should have had a message |
 //! | [`access`] | who may do what, and until when |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
@@ -33,6 +34,7 @@ use crate::config::Config;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
 
 pub mod access;
+pub mod accounts;
 pub mod ask;
 pub mod backlog;
 mod catching;
@@ -52,13 +54,16 @@ pub mod mailbox;
 mod members;
 pub mod message;
 pub mod newest;
+mod notices;
 pub mod object;
 pub mod outbox;
 mod past;
+mod pausing;
 pub mod presence;
 pub mod protocol;
 pub mod session;
 pub mod shared;
+pub mod silence;
 pub mod slow;
 pub mod special;
 mod subscribing;
@@ -68,6 +73,7 @@ pub mod wanted;
 pub mod workers;
 
 use self::access::Access;
+use self::accounts::Counts;
 use self::ask::Question;
 use self::cohort::Cohort;
 use self::delayed::Delayed;
@@ -75,6 +81,7 @@ use self::lingering::Lingering;
 use self::lists::Lists;
 use self::mailbox::Mail;
 use self::message::Message;
+use self::notices::Asking;
 use self::outbox::{NodeId, Outbox};
 use self::protocol::Protocol;
 use self::session::Session;
@@ -126,6 +133,8 @@ pub struct Hub {
     timers: BinaryHeap<Reverse<(u64, u32)>>,
     /// Special subscriptions that are catching up, in turn.
     catching: VecDeque<u32>,
+    /// New subscriptions that are still to be told of stale topics, in turn.
+    asking: VecDeque<Asking>,
     /// The lists that match the topic at hand.
     keys: Vec<u32>,
     /// Slow sessions that the message at hand is for, with the list it came by.
@@ -195,6 +204,7 @@ impl Hub {
             cohorts: Slab::new(),
             timers: BinaryHeap::new(),
             catching: VecDeque::new(),
+            asking: VecDeque::new(),
             keys: Vec::new(),
             held: Vec::new(),
             drained: Vec::new(),
@@ -236,7 +246,7 @@ impl Hub {
         if let Some(session) = self.session(slot)
             && let Some(slow) = session.slow.take()
         {
-            session.account_mut().dropped += slow.messages();
+            session.ledger.add_ended(Counts::dropped(slow.messages()));
         }
         while let Some(subscription) =
             self.session(slot).and_then(|session| session.subscriptions.last().copied())
@@ -290,19 +300,22 @@ impl Hub {
         self.now_ms = self.now_ms.max(now_ms);
         self.look_at_tokens();
         self.flush_drained();
+        self.listen();
         self.deliver_due();
         self.catch_up();
+        self.go_on_asking();
     }
 
     /// When [`handle_time`](Self::handle_time) has something to do, if nothing else comes first:
     /// now, at that time, or not at all.
     pub fn next_due_ms(&self) -> Option<u64> {
-        if !self.drained.is_empty() || !self.hopeless.is_empty() || self.has_catching() {
+        let is_due = !self.drained.is_empty() || !self.hopeless.is_empty();
+        if is_due || self.has_catching() || self.has_asking() {
             return Some(0);
         }
         let timer_ms = self.timers.peek().map(|Reverse((at_ms, _))| *at_ms);
         let due_ms = timer_ms.into_iter().chain(self.delayed.due_ms());
-        due_ms.chain(self.access_due_ms()).min()
+        due_ms.chain(self.access_due_ms()).chain(self.next_listen_ms()).min()
     }
 
     /// Takes the mailbox's messages to their subscribers' outbox, as far as one turn goes. Those of
@@ -327,6 +340,11 @@ impl Hub {
                     Mail::Message(message) => {
                         self.keep_order();
                         deliveries += self.deliver(&message, self.taken);
+                    }
+                    Mail::Silence(silence) => {
+                        // What came before it must not come after it.
+                        self.deliver_delayed();
+                        self.deliver_silence(&silence);
                     }
                     Mail::Drain => {
                         self.deliver_delayed();
@@ -383,6 +401,7 @@ impl Hub {
     fn handle_other(&mut self, mail: Mail) {
         match mail {
             Mail::Presence(change) => self.deliver_presence(&change),
+            Mail::Silence(silence) => self.deliver_silence(&silence),
             Mail::Disconnect(removal) => self.remove_sessions(&removal),
             Mail::Made(topic) => self.linger(topic, self.now_ms),
             Mail::Question(question) => self.asked.push(question),

@@ -12,8 +12,12 @@ mod support;
 
 #[path = "delivery/account.rs"]
 mod account;
+#[path = "delivery/counted.rs"]
+mod counted;
 #[path = "delivery/delayed.rs"]
 mod delayed;
+#[path = "delivery/epochs.rs"]
+mod epochs;
 #[path = "delivery/last.rs"]
 mod last;
 #[path = "delivery/latest.rs"]
@@ -30,6 +34,8 @@ mod recovery;
 mod selection;
 #[path = "delivery/slow.rs"]
 mod slow;
+#[path = "delivery/stale.rs"]
+mod stale;
 #[path = "delivery/storm.rs"]
 mod storm;
 #[path = "delivery/viewer.rs"]

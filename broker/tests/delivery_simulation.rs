@@ -67,6 +67,8 @@ fn what_a_client_gets_is_contiguous_or_announced_and_never_twice() {
             ("modes", log.modes),
             ("latest", log.latest),
             ("skipped", log.skipped),
+            ("epochs", log.epochs),
+            ("recovered_filters", log.recovered_filters),
         ];
         println!("seed {seed}: {happened:?}, {} hopeless", log.hopeless);
         assert!(happened.iter().all(|(_, count)| *count > 2), "seed {seed}: {happened:?}");
@@ -165,9 +167,13 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let topic = TOPICS[self.rng.usize(..TOPICS.len())];
+        // Now and then one that is new.
+        let topic = match self.rng.u32(..12) {
+            0 => format!("a/n{}", self.now_ms / 1_500),
+            _ => TOPICS[self.rng.usize(..TOPICS.len())].to_owned(),
+        };
         let worker = self.rng.usize(..WORKERS);
-        let number = self.log.publish(topic, self.now_ms);
+        let number = self.log.publish(&topic, self.now_ms);
         let padding = "x".repeat(self.rng.usize(..120));
         let text = format!(r#"{{"op":"publish","topic":"{topic}","data":[{number},"{padding}"]}}"#);
         // A slot that no client has.
@@ -198,6 +204,8 @@ impl World {
             3 => r#","mode":"latest","last":true"#.to_owned(),
             _ => client.since(&topic).unwrap_or_default(),
         };
+        let epochs = if topic == FILTER { r#","epochs":true"# } else { "" };
+        let options = options + epochs;
         self.send(who, "subscribe", options);
     }
 
@@ -294,7 +302,7 @@ impl World {
             }
             let hub = &mut self.hubs[worker];
             let Some(reader) = self.readers.get_mut(&(worker, slot)) else { continue };
-            let taken = reader.take_back(|message| hub.may_hold_back(slot, message));
+            let taken = reader.take_back(hub.may_hold_back(slot));
             let (messages, bytes) = reader.waiting();
             hub.handle_backlog(slot, messages, bytes);
             hub.take_back(slot, &taken);

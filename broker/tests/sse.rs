@@ -106,7 +106,8 @@ fn a_stream_begins_with_the_answers_and_goes_on_with_what_is_published() {
     assert!(head.contains("Cache-Control: no-store\r\n"), "{head}");
     let first = stream.next();
     assert!(first.starts_with(r#"{"id":0,"ok":{"topic":"a","epoch":""#), "{first}");
-    assert_eq!(stream.next(), r#"{"id":1,"ok":{"topic":"b/+"}}"#);
+    let second = stream.next();
+    assert!(second.starts_with(r#"{"id":1,"ok":{"topic":"b/+","epoch":""#), "{second}");
     let mut client = publisher(&broker);
     publish(&mut client, "b/1", "[1,\\n 2]".replace("\\n", "\n").as_str());
     publish(&mut client, "a", "\"x\"");

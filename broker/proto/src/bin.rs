@@ -4,7 +4,7 @@
 //! bytes. Payloads in, values out, and the other way round; WebSocket frames are not its business.
 //! docs/PROTOCOL.md gives every byte; its test vectors are tests of this module.
 //!
-//! Every payload begins with a head byte: the kind in the low four bits, and two flags. The
+//! Every payload begins with a head byte: the kind in the low four bits, and three flags. The
 //! workers parse commands and encode the rest, the load generator does the opposite.
 
 mod decode;
@@ -27,6 +27,10 @@ const HAS_ID: u8 = 0x80;
 /// Head flag of a publish or message: the payload is JSON.
 const IS_JSON: u8 = 0x10;
 
+/// Head flag of a publish: the answer is to say how many subscriptions it matches. Of a success:
+/// it does, or it is the account of one subscription.
+const IS_FULL: u8 = 0x20;
+
 /// The kind in a head byte.
 const KIND: u8 = 0x0F;
 
@@ -37,6 +41,9 @@ const ERROR: u8 = 3;
 const GAP: u8 = 4;
 const MODE: u8 = 5;
 const PRESENCE: u8 = 6;
+const STALE: u8 = 7;
+const LIVE: u8 = 8;
+const EPOCH: u8 = 9;
 const EXPIRING: u8 = 12;
 const UNSUBSCRIBED: u8 = 13;
 
@@ -44,3 +51,4 @@ const UNSUBSCRIBED: u8 = 13;
 const HAS_POSITION: u8 = 0x01;
 const HAS_RECOVERED: u8 = 0x02;
 const RECOVERED: u8 = 0x04;
+const HAS_EPOCH: u8 = 0x08;

@@ -13,11 +13,11 @@ mod position;
 
 use crate::topic::{Filter, Topic};
 
-pub use answer::{Answer, GapReason, Level, Member, Past, Stats};
+pub use answer::{Account, Answer, GapReason, Level, Member, Past, Stats};
 pub(crate) use error::quoted;
 pub use error::{CommandError, ErrorCode};
 pub use notice::{ModeReason, Notice, Serving};
-pub use options::{Deadband, Delta, FIELDS_MAX, Since, SubscribeOptions};
+pub use options::{Deadband, Delta, FIELDS_MAX, KEY_LEVELS_MAX, Since, SubscribeOptions};
 pub use position::{Epoch, EpochError, Position};
 
 /// One command as it came from a client, or why it is none.
@@ -72,6 +72,8 @@ pub enum Command<'a> {
         topic: Topic<'a>,
         /// What to deliver.
         payload: Payload<'a>,
+        /// `count`: the answer is to say how many subscriptions it matches.
+        count: bool,
     },
     /// Holds a subscription's messages back until resumed.
     Pause {
@@ -95,8 +97,11 @@ pub enum Command<'a> {
         /// The topic.
         topic: Topic<'a>,
     },
-    /// Asks for this connection's delivery accounts.
-    Stats,
+    /// Asks for this connection's delivery accounts, or for those of one of its subscriptions.
+    Stats {
+        /// The subscription's filter exactly as it was subscribed to; none asks for the connection.
+        filter: Option<Filter<'a>>,
+    },
     /// Asks for an answer and nothing else.
     Ping,
 }
@@ -113,7 +118,7 @@ impl Command<'_> {
             Self::Resume { .. } => Op::Resume,
             Self::History { .. } => Op::History,
             Self::Presence { .. } => Op::Presence,
-            Self::Stats => Op::Stats,
+            Self::Stats { .. } => Op::Stats,
             Self::Ping => Op::Ping,
         }
     }

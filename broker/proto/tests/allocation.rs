@@ -30,7 +30,7 @@ fn publishing_allocates_nothing_after_the_first_time() {
     let (mut commands, mut frames) = (vec![batch.to_vec()], Vec::new());
     for payload in [Payload::Json(br#"{"price":101.5,"note":"\u00e9"}"#), Payload::Opaque(&[7; 99])]
     {
-        let command = Command::Publish { topic, payload };
+        let command = Command::Publish { topic, payload, count: false };
         let (mut text, mut frame) = (Vec::new(), Vec::new());
         json::encode_command(&mut text, Some(7), &command);
         bin::encode_command(&mut frame, Some(7), &command);
@@ -42,9 +42,10 @@ fn publishing_allocates_nothing_after_the_first_time() {
     let mut round = || {
         out.clear();
         let mut publish = |request: broker_proto::command::Request<'_>| {
-            let Ok(Command::Publish { topic, payload }) = request.command else { panic!() };
+            let Ok(Command::Publish { topic, payload, .. }) = request.command else { panic!() };
             let epoch = Epoch::new(u64::MAX);
-            let answer = Answer::Published { epoch, seq: 7, level: Level::Accepted };
+            let answer =
+                Answer::Published { epoch, seq: 7, level: Level::Accepted, subscribers: None };
             json::encode_message(&mut out, topic, 7, payload);
             json::encode_answer(&mut out, request.id.or(Some(Id::Number(7))), &answer);
             bin::encode_message(&mut out, topic, 7, payload);

@@ -195,19 +195,20 @@ proptest! {
                 max_silence_ms: flags[7].then_some(750),
             }),
             presence: flags[5],
+            epochs: flags[2],
         };
         let commands = [
             Command::Connect { token: flags[0].then_some("eyJ.e30.x") },
             Command::Subscribe { filter, options: SubscribeOptions::default() },
             Command::Subscribe { filter, options },
             Command::Unsubscribe { filter },
-            Command::Publish { topic, payload: Payload::Json(data.as_bytes()) },
-            Command::Publish { topic, payload: Payload::Opaque(&bytes) },
+            Command::Publish { topic, payload: Payload::Json(data.as_bytes()), count: bytes.is_empty() },
+            Command::Publish { topic, payload: Payload::Opaque(&bytes), count: !bytes.is_empty() },
             Command::Pause { filter },
             Command::Resume { filter },
             Command::History { topic, limit },
             Command::Presence { topic },
-            Command::Stats,
+            Command::Stats { filter: flags[1].then_some(filter) },
             Command::Ping,
         ];
         let mut parser = Parser::new();
@@ -331,7 +332,7 @@ fn a_batch_is_taken_in_order_and_its_commands_fail_alone() {
         (None, not_object()),
         (None, not_object()),
         (Some("\"b\"".to_owned()), Err((ErrorCode::UnknownOp, "no op is called \"x\"".to_owned()))),
-        (Some("3".to_owned()), Ok("Stats".to_owned())),
+        (Some("3".to_owned()), Ok("Stats { filter: None }".to_owned())),
     ];
     assert_eq!(outcomes(text), expected);
 }

@@ -165,6 +165,21 @@ fn encode_both(message: &ServerMessage<'_>, json_out: &mut Vec<u8>, bin_out: &mu
             json::encode_notice(json_out, &notice);
             bin::encode_notice(bin_out, &notice);
         }
+        ServerMessage::Stale { topic, seq, silent_ms } => {
+            let notice = Notice::Stale { topic, seq, silent_ms };
+            json::encode_notice(json_out, &notice);
+            bin::encode_notice(bin_out, &notice);
+        }
+        ServerMessage::Live { topic, seq } => {
+            let notice = Notice::Live { topic, seq };
+            json::encode_notice(json_out, &notice);
+            bin::encode_notice(bin_out, &notice);
+        }
+        ServerMessage::Epoch { topic, epoch } => {
+            let notice = Notice::Epoch { topic, epoch };
+            json::encode_notice(json_out, &notice);
+            bin::encode_notice(bin_out, &notice);
+        }
         ServerMessage::Message { topic: name, seq, payload } => {
             json::encode_message(json_out, topic(name), seq, payload);
             bin::encode_message(bin_out, topic(name), seq, payload);

@@ -4,13 +4,14 @@
 //!
 //! Plain values, read from the settings; the hub asks for a topic's rule once, when it is made.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use broker_proto::topic::{Filter, Topic};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::{Config, demo};
+use super::{Config, KEEP_MS_MAX, demo};
 
 /// Longest flush delay, in milliseconds.
 pub const FLUSH_MS_MAX: u32 = 1_000;
@@ -49,6 +50,9 @@ pub struct Rule {
     /// With `latest`: at most so many messages a second of a topic or key, unless they ask for
     /// another rate.
     pub max_rate: Option<f64>,
+    /// When a topic that had a message has none for so many milliseconds, its subscribers are told
+    /// that it is stale; 0 expects none.
+    pub expect_every_ms: u64,
 }
 
 /// What becomes of the messages of a subscriber that reads too slowly.
@@ -92,7 +96,11 @@ pub struct RuleEntry {
     payload_bytes_max: Option<u32>,
     mode: Option<Mode>,
     max_rate: Option<f64>,
+    expect_every_ms: Option<u64>,
 }
+
+/// What can be expected of a feed: a message in a tenth of a second at most, in thirty days at least.
+const EXPECT_EVERY_MS: RangeInclusive<u64> = 100..=KEEP_MS_MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -110,6 +118,10 @@ impl RuleEntry {
         }
         if let Some(rate) = self.max_rate.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
             return Err(format!("max_rate = {rate}: must be a number above 0"));
+        }
+        if let Some(ms) = self.expect_every_ms.filter(|ms| !EXPECT_EVERY_MS.contains(ms)) {
+            let (least, most) = (EXPECT_EVERY_MS.start(), EXPECT_EVERY_MS.end());
+            return Err(format!("expect_every_ms = {ms}: must be from {least} to {most}"));
         }
         if self.max_rate.is_some() && self.mode != Some(Mode::Latest) {
             return Err("max_rate needs mode = \"latest\"".to_owned());
@@ -129,6 +141,7 @@ impl RuleEntry {
             payload_bytes_max: self.payload_bytes_max.or(default.payload_bytes_max),
             latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
             max_rate: self.max_rate.or(default.max_rate),
+            expect_every_ms: self.expect_every_ms.unwrap_or(default.expect_every_ms),
         }
     }
 }
@@ -147,6 +160,7 @@ impl Rules {
             payload_bytes_max: None,
             latest: false,
             max_rate: None,
+            expect_every_ms: 0,
         };
         let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
         let demo = if config.demo { demo::rules() } else { Vec::new() };
@@ -207,6 +221,7 @@ mod tests {
     fn a_rule_that_makes_no_sense_is_refused_by_name() {
         let check = |text: &str| toml::from_str::<RuleEntry>(text).unwrap().check();
         assert!(check("filter = \"a/#/b\"").unwrap_err().starts_with("filter: "));
+        assert!(check("filter = \"a\"\nexpect_every_ms = 99").unwrap_err().contains("from 100 to"));
         assert!(check("filter = \"a\"\nmax_rate = 2").unwrap_err().contains("latest"));
         assert!(check("filter = \"a\"\nflush_ms = 1001").unwrap_err().contains("1000"));
         assert_eq!(check("filter = \"a\"\nmode = \"latest\"\nmax_rate = 0.5"), Ok(()));

@@ -90,32 +90,6 @@ impl Hub {
         (Some(Box::new(catching)), recovered)
     }
 
-    /// After a pause: the newest of what was skipped. The list had `matched` messages before.
-    pub(super) fn start_of_resume(
-        &mut self,
-        list: u32,
-        skipped: u64,
-        matched: u64,
-        is_jumpy: bool,
-    ) -> Box<Catching> {
-        let mut catching = Catching::default();
-        let list = self.lists.peek(list);
-        if let Some((topic, seq)) = list.topic() {
-            let newest = last_of(topic, Some(seq)).filter(|_| !is_jumpy);
-            let start = newest.unwrap_or(Start::LastFrom(seq + 1 - skipped));
-            catching.pending.push_back((topic.clone(), start));
-        } else if let Some(held) = &list.special {
-            let touched = held.touched.values().filter(|(_, at)| *at > matched);
-            for (topic, _) in touched {
-                let newest = if is_jumpy { Some(Start::Last(0)) } else { last_of(topic, None) };
-                let Some(start) = newest else { continue };
-                catching.floors.insert(topic.id(), Floor::Pending);
-                catching.pending.push_back((topic.clone(), start));
-            }
-        }
-        Box::new(catching)
-    }
-
     /// Whether a subscription could be caught up with now.
     pub(super) fn has_catching(&self) -> bool {
         self.catching.iter().any(|&key| self.may_catch(key))
@@ -194,7 +168,7 @@ impl Hub {
         }
         let wanted = self.specials[key as usize].wanted.clone();
         let message = self.as_wanted(list, &wanted, message);
-        self.append_past(slot, &message);
+        self.append_past(slot, list, &message);
         true
     }
 
@@ -232,8 +206,11 @@ impl Hub {
         }
         let message = self.as_wanted(list, &wanted, message);
         match is_behind {
-            true => self.hold_back(slot, list, &message, topic.id(), false),
-            false => self.append_past(slot, &message),
+            true => {
+                self.note_past(slot, list);
+                self.hold_back(slot, list, &message, topic.id(), false);
+            }
+            false => self.append_past(slot, list, &message),
         }
         true
     }
@@ -308,7 +285,7 @@ impl Hub {
         for message in &page.messages {
             let message = self.as_wanted(list, &wanted, message);
             if !self.has_had(key, &message) {
-                self.append_past(slot, &message);
+                self.append_past(slot, list, &message);
                 if let Some(session) = self.session(slot) {
                     session.paged += message.held_bytes() as u32;
                 }

@@ -76,6 +76,11 @@ impl Had {
         self.before.get(&message.topic().id()).is_some_and(|seq| message.seq() <= *seq)
     }
 
+    /// Of each topic that it has something of, by its number, up to which seq.
+    pub fn topics(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.seqs.iter().map(|(&topic, &(_, to))| (topic, to))
+    }
+
     /// It has the messages of a topic from one seq to another now, or newer ones in their place.
     pub fn note(&mut self, topic: u64, from: u64, to: u64) {
         self.seqs.insert(topic, (from, to));

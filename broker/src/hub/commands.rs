@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker_proto::command::{
-    Answer, Command, CommandError, Epoch, ErrorCode, Id, Level, Past, Payload, Request, Stats,
+    Answer, Command, CommandError, Epoch, ErrorCode, Id, Level, Past, Payload, Request,
 };
 use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::CloseCode;
@@ -11,11 +11,9 @@ use broker_proto::{bin, json};
 
 use super::directory::DirectoryFull;
 use super::message::Message;
+use super::pausing::Resumed;
 use super::protocol::Protocol;
-use super::session::{Account, Seat};
 use super::shared::PublishError;
-use super::slow::Slow;
-use super::special::Stage;
 use super::subscribing::Subscribed;
 use super::topic::Topic;
 use super::{Disconnect, Hub};
@@ -45,8 +43,9 @@ impl Hub {
     ) -> Result<(), Disconnect> {
         self.counters().commands.add(1);
         let command = match &request.command {
-            Ok(Command::Publish { topic, payload }) => {
-                return self.answer_publish(slot, request.id, *topic, *payload, now_ms);
+            Ok(Command::Publish { topic, payload, count }) => {
+                let message = (*topic, *payload);
+                return self.answer_publish(slot, request.id, message, *count, now_ms);
             }
             Ok(Command::Connect { token }) => {
                 self.spend(slot, now_ms)?;
@@ -81,9 +80,12 @@ impl Hub {
             Command::Subscribe { filter, options } => {
                 self.check_subscribe(slot, *filter)?;
                 let done = self.subscribe(slot, *filter, options, now_ms)?;
-                let Subscribed { position, recovered, catching } = done;
+                let Subscribed { position, epoch, list, recovered, catching } = done;
                 let filter = filter.as_str();
-                self.answer_if_asked(slot, id, &Answer::Subscribed { filter, position, recovered });
+                let answer = Answer::Subscribed { filter, position, epoch, recovered };
+                self.answer_if_asked(slot, id, &answer);
+                self.ask_no_more(slot, list);
+                self.tell_stale(slot, list);
                 self.begin_to_catch_up(catching);
             }
             Command::Unsubscribe { filter } => {
@@ -96,9 +98,10 @@ impl Hub {
                 self.answer_if_asked(slot, id, &Answer::Paused { filter: filter.as_str() });
             }
             Command::Resume { filter } => {
-                let (skipped, catching) = self.resume(slot, *filter)?;
+                let Resumed { skipped, list, catching } = self.resume(slot, *filter)?;
                 let filter = filter.as_str();
                 self.answer_if_asked(slot, id, &Answer::Resumed { filter, skipped });
+                self.tell_stale(slot, list);
                 self.begin_to_catch_up(catching);
             }
             Command::History { topic, limit } if id.is_some() => {
@@ -111,9 +114,14 @@ impl Hub {
                 self.answer_presence(slot, id, *topic)?;
             }
             Command::Ping => self.answer_if_asked(slot, id, &Answer::Pong),
-            Command::Stats => {
+            Command::Stats { filter: None } => {
                 let stats = self.stats(slot);
                 self.answer_if_asked(slot, id, &Answer::Stats(stats));
+            }
+            Command::Stats { filter: Some(filter) } => {
+                let account = self.account(slot, *filter)?;
+                let filter = filter.as_str();
+                self.answer_if_asked(slot, id, &Answer::Account { filter, account });
             }
         }
         Ok(())
@@ -182,8 +190,8 @@ impl Hub {
         &mut self,
         slot: u32,
         id: Option<Id<'_>>,
-        topic: TopicName<'_>,
-        payload: Payload<'_>,
+        (topic, payload): (TopicName<'_>, Payload<'_>),
+        counts: bool,
         now_ms: u64,
     ) -> Result<(), Disconnect> {
         self.counters().publishes.add(1);
@@ -197,7 +205,9 @@ impl Hub {
         });
         match answered {
             Ok((epoch, seq)) if id.is_some() => {
-                let answer = Answer::Published { epoch, seq, level: Level::Accepted };
+                let subscribers = counts.then(|| self.shared.subscribers_of(topic));
+                let level = Level::Accepted;
+                let answer = Answer::Published { epoch, seq, level, subscribers };
                 self.answer(slot, id, &answer);
             }
             Ok(_) => {}
@@ -241,45 +251,6 @@ impl Hub {
 
     pub(super) fn linger(&mut self, topic: Arc<Topic>, now_ms: u64) {
         self.lingering.push(topic, now_ms + self.config.topic_linger_ms);
-    }
-
-    pub(super) fn stats(&mut self, slot: u32) -> Stats {
-        let now_ms = self.now_ms;
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
-        let mut account = session.account();
-        let mut pending = u64::from(session.waiting);
-        for subscription in &session.subscriptions {
-            let Seat::Special(key) = subscription.seat else { continue };
-            match self.specials[key as usize].stage {
-                Stage::Catching => {}
-                Stage::Served { cohort, since, .. } => {
-                    let cohort = &self.cohorts[cohort as usize];
-                    account.conflated += cohort.counts().conflated - since.conflated;
-                    account.filtered += cohort.counts().filtered - since.filtered;
-                    pending += cohort.waiting();
-                }
-                Stage::Paused { matched } => {
-                    account.skipped += self.lists.list(subscription.list).matched - matched;
-                }
-            }
-        }
-        let slow = session.slow.as_deref();
-        pending += slow.map_or(0, Slow::messages);
-        let sent = session.sent.saturating_sub(session.waiting.into());
-        let Account { conflated, filtered, dropped, skipped } = account;
-        Stats {
-            subscriptions: session.subscriptions.len() as u64,
-            received: session.published,
-            matched: sent + pending + conflated + filtered + dropped + skipped,
-            sent,
-            conflated,
-            filtered,
-            dropped,
-            skipped,
-            pending,
-            pending_bytes: session.waiting_bytes + slow.map_or(0, Slow::bytes),
-            behind_ms: slow.map_or(0, |slow| now_ms - slow.since_ms),
-        }
     }
 
     /// Takes one command out of the session's allowance.

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::Hub;
+use super::accounts::Counts;
 use super::cohort::{Emission, Reading};
 use super::lists::Watched;
 use super::message::Message;
@@ -28,6 +29,9 @@ impl Hub {
     pub(super) fn deliver(&mut self, message: &Arc<Message>, number: u64) -> usize {
         let mut keys = std::mem::take(&mut self.keys);
         self.lists.keys_of(message.topic(), &mut keys);
+        if message.seq() == 1 {
+            self.announce(message.topic(), &keys, number);
+        }
         let frame = self.outbox.add_shared(message.clone());
         let is_one = keys.len() == 1;
         let (mut count, mut has_special) = (0, false);
@@ -53,11 +57,14 @@ impl Hub {
             for subscriber in &list.subscribers {
                 let Some(session) = &mut sessions[subscriber.slot as usize] else { continue };
                 if !is_one && outbox.ends_with(session.pending, frame) {
+                    session.ledger.add(*key, Counts::FILTERED);
                     continue;
                 }
                 if let Some(slow) = &mut session.slow {
                     if is_one || std::mem::replace(&mut slow.stamp, number) != number {
                         held.push((subscriber.slot, *key));
+                    } else {
+                        session.ledger.add(*key, Counts::FILTERED);
                     }
                     continue;
                 }
@@ -180,6 +187,7 @@ impl Hub {
             let Some(session) = &mut sessions[member.slot as usize] else { continue };
             if let Some(had) = &mut member.had {
                 if had.has(message) || had.was_before(message) {
+                    session.ledger.add_had(list, 1);
                     continue;
                 }
                 if had.until_ms > 0 && *now_ms > had.until_ms {
@@ -189,7 +197,7 @@ impl Hub {
                 }
             }
             if keys.len() > 1 && owner(session, keys, &self.specials) != Some(list) {
-                session.account_mut().filtered += 1;
+                session.ledger.add(list, Counts::FILTERED);
             } else if session.slow.is_some() || (is_latest && session.waiting > 0) {
                 held.push((member.slot, list));
             } else {
@@ -234,7 +242,7 @@ fn owner(
 ) -> Option<u32> {
     let mut first = None;
     for subscription in session.subscriptions.iter().filter(|held| keys.contains(&held.list)) {
-        match subscription.seat {
+        match subscription.seat() {
             Seat::Plain(_) => return Some(subscription.list),
             Seat::Special(key) => {
                 let is_paused = matches!(specials[key as usize].stage, Stage::Paused { .. });

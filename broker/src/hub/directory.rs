@@ -7,7 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use broker_proto::command::Epoch;
+use broker_proto::command::{Epoch, Position};
 use broker_proto::topic::Topic as TopicName;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -115,6 +115,19 @@ impl Directory {
     /// Grows before a topic takes another rule over: whoever has seen the rule sees this too.
     pub fn rules_generation(&self) -> u64 {
         self.rules_generation.load(Ordering::Acquire)
+    }
+
+    /// The epoch that was given out last: topics that begin from here on have later ones.
+    pub fn newest_epoch(&self) -> Epoch {
+        Epoch::new(self.next_epoch.load(Ordering::Relaxed) - 1)
+    }
+
+    /// Whether a topic's numbering is that of a position. Its epoch is the topic's own, or one
+    /// that was the newest while the topic had its own: had the topic begun anew since, its own
+    /// would be later.
+    pub fn is_comparable(&self, position: Position, topic: &Topic) -> bool {
+        let epoch = position.epoch.value();
+        (topic.epoch().value()..=self.newest_epoch().value()).contains(&epoch)
     }
 
     fn rules(&self) -> Arc<Rules> {

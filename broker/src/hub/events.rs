@@ -28,9 +28,10 @@ impl Hub {
         };
         self.check_subscribe(slot, filter)?;
         let done = self.subscribe(slot, filter, options, now_ms)?;
-        let Subscribed { position, recovered, catching } = done;
-        let answer = Answer::Subscribed { filter: filter.as_str(), position, recovered };
+        let Subscribed { position, epoch, list, recovered, catching } = done;
+        let answer = Answer::Subscribed { filter: filter.as_str(), position, epoch, recovered };
         self.answer(slot, request.id, &answer);
+        self.tell_stale(slot, list);
         self.begin_to_catch_up(catching);
         let asked = match &options.since {
             Some(broker_proto::command::Since::At(asked)) => Some(*asked),

@@ -11,9 +11,11 @@ use broker_proto::command::{GapReason, ModeReason, Notice, Serving};
 use broker_proto::ws::CloseCode;
 use broker_proto::{bin, json};
 
+use super::accounts::Counts;
 use super::message::Message;
+use super::newest::NO_LIST;
 use super::protocol::Protocol;
-use super::session::Seat;
+use super::session::{Seat, Session};
 use super::slow::{Rung, Slow};
 use super::special::Stage;
 use super::topic::Topic;
@@ -61,12 +63,13 @@ impl Hub {
         true
     }
 
-    /// Whether a message that waits for a session's socket may be taken back for a newer one.
-    pub fn may_hold_back(&self, slot: u32, message: &Message) -> bool {
-        let topic = message.topic();
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return false };
-        let is_special = session.subscriptions.iter().any(|held| self.is_latest(held.seat));
-        !is_special && topic.rule().overload != Overload::Close
+    /// Which of the messages that wait for a session's socket may be taken back for newer ones.
+    pub fn may_hold_back(&self, slot: u32) -> impl Fn(&Message) -> bool + use<> {
+        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let is_plain = session.is_some_and(|session| {
+            !session.subscriptions.iter().any(|held| self.is_latest(held.seat()))
+        });
+        move |message| is_plain && message.topic().rule().overload != Overload::Close
     }
 
     /// Takes back messages that waited for a session's socket, in their order.
@@ -74,11 +77,9 @@ impl Hub {
         // From the newest on: whatever is put aside already is newer still.
         taken.iter().rev().for_each(|message| self.take_back_one(slot, message));
         let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
-        let Some(session) = self.session(slot) else { return };
-        let Some(slow) = &mut session.slow else { return };
+        let Some(Session { slow: Some(slow), ledger, .. }) = self.session(slot) else { return };
         slow.held_back_ms = now_ms;
-        let dropped = slow.shrink(bytes_max / 2);
-        session.account_mut().dropped += dropped;
+        slow.shrink(bytes_max / 2, |list| ledger.add_put_aside(list, Counts::dropped(1)));
     }
 
     fn take_back_one(&mut self, slot: u32, message: &Arc<Message>) {
@@ -89,14 +90,18 @@ impl Hub {
         let now_ms = self.now_ms;
         let Some(session) = self.session(slot) else { return };
         session.sent -= 1;
-        let (Some(list), Some(slow)) = (list, &mut session.slow) else {
-            session.account_mut().dropped += 1;
+        let Session { slow, ledger, .. } = session;
+        let (Some(list), Some(slow)) = (list, slow) else {
+            ledger.add_put_aside(list.unwrap_or(NO_LIST), Counts::dropped(1));
             return;
         };
         if message.topic().rule().overload == Overload::DropOldest {
-            slow.put_back(message.clone());
-        } else if slow.newest.put(message.topic().id(), message.clone(), now_ms, false) {
-            session.account_mut().conflated += 1;
+            slow.put_back(list, message.clone());
+            return;
+        }
+        let put = (list, message.clone());
+        if let Some(passed) = slow.newest.put(message.topic().id(), put, now_ms, false) {
+            ledger.add_put_aside(passed, Counts::CONFLATED);
         }
         self.tell_slow(slot, list);
     }
@@ -142,18 +147,21 @@ impl Hub {
             if slow.newest.holds(mark, message) {
                 return;
             }
-            if slow.newest.put(mark, message.clone(), now_ms, by_request) {
-                session.account_mut().conflated += 1;
+            let put = (list, message.clone());
+            if let Some(passed) = slow.newest.put(mark, put, now_ms, by_request) {
+                session.ledger.add_put_aside(passed, Counts::CONFLATED);
             }
         } else {
-            let dropped = slow.push(message.clone(), bytes_max / 2);
-            session.account_mut().dropped += dropped;
+            slow.push(list, message.clone());
+            let ledger = &mut session.ledger;
+            slow.shrink(bytes_max / 2, |list| ledger.add_put_aside(list, Counts::dropped(1)));
         }
         let Some(slow) = &mut session.slow else { return };
         if slow.bytes() > bytes_max {
             self.hopeless.push(slot);
         }
-        if !by_request {
+        // Where the oldest are dropped all that comes is in order: the gaps say enough.
+        if !by_request && overload == Overload::Conflate {
             self.tell_slow(slot, list);
         }
     }
@@ -261,12 +269,14 @@ impl Hub {
             if let Some(entry) = slow.newest.take() {
                 bytes += entry.message.held_bytes();
                 let (from, seq) = (entry.first_seq, entry.message.seq());
-                if !entry.by_request && from < seq {
-                    let topic = entry.message.topic().clone();
+                let topic = entry.message.topic().clone();
+                if entry.by_request && from == 1 && seq > 1 {
+                    self.announce_to(slot, &topic);
+                } else if !entry.by_request && from < seq {
                     self.tell_gap(slot, &topic, from, seq - 1, GapReason::Overflow);
                 }
                 self.append(slot, &entry.message);
-            } else if let Some(message) = slow.queue.pop_front() {
+            } else if let Some((_, message)) = slow.queue.pop_front() {
                 slow.queue_bytes -= message.held_bytes() as u64;
                 bytes += message.held_bytes();
                 if let Some((topic, from, to)) = slow.gaps.remove(&message.topic().id()) {
@@ -287,6 +297,9 @@ impl Hub {
     }
 
     fn append(&mut self, slot: u32, message: &Arc<Message>) {
+        if message.seq() == 1 {
+            self.announce_to(slot, message.topic());
+        }
         let frame = self.outbox.add_shared(message.clone());
         if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) {
             session.pending = self.outbox.append(slot, session.pending, frame);
@@ -296,9 +309,17 @@ impl Hub {
         self.counters().messages_out.add(1);
     }
 
-    /// Sends a message of the past, or one that was put aside for a session alone.
-    pub(super) fn append_past(&mut self, slot: u32, message: &Arc<Message>) {
+    /// Sends a message of the past by a subscription.
+    pub(super) fn append_past(&mut self, slot: u32, list: u32, message: &Arc<Message>) {
+        self.note_past(slot, list);
         self.append(slot, message);
+    }
+
+    /// A subscription gets a message of the past.
+    pub(super) fn note_past(&mut self, slot: u32, list: u32) {
+        if let Some(session) = self.session(slot) {
+            session.ledger.add_past(list, 1);
+        }
     }
 
     /// Tells a session that messages of a topic will not come.
@@ -310,6 +331,9 @@ impl Hub {
         to: u64,
         reason: GapReason,
     ) {
+        if from == 1 {
+            self.announce_to(slot, topic);
+        }
         self.tell(slot, |protocol, out| match protocol {
             Protocol::Bin => bin::encode_gap(out, topic.name(), from, to, reason),
             Protocol::Json | Protocol::Echo | Protocol::Sse => {

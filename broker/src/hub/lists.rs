@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use broker_proto::topic::Filter;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::{HashMap, HashSet, HashTable};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -59,7 +59,9 @@ pub struct Specials {
     /// list had by then.
     pub touched: HashMap<u64, (Arc<Topic>, u64), RandomState>,
     /// Slots of those who are told who comes and goes; they may be plain subscribers.
-    pub told: Vec<u32>,
+    pub told: HashSet<u32, RandomState>,
+    /// Slots of those who are told the epochs of topics that begin; they may be plain too.
+    pub epochs: HashSet<u32, RandomState>,
 }
 
 /// What a list's subscribers are subscribed to.
@@ -110,7 +112,8 @@ impl List {
 
     /// Gives back what was needed for special subscribers, if none is left.
     pub fn shrink_special(&mut self) {
-        let is_idle = |held: &Specials| held.count == 0 && held.told.is_empty();
+        let is_idle =
+            |held: &Specials| held.count == 0 && held.told.is_empty() && held.epochs.is_empty();
         if self.special.as_deref().is_some_and(is_idle) {
             self.special = None;
         }

@@ -13,6 +13,7 @@ use super::access::Removal;
 use super::ask::Question;
 use super::message::Message;
 use super::presence::PresenceMail;
+use super::silence::SilenceMail;
 use super::topic::Topic;
 use super::workers::WorkerSet;
 
@@ -23,6 +24,8 @@ pub enum Mail {
     Message(Arc<Message>),
     /// Tell those who want to know who came and went.
     Presence(Arc<PresenceMail>),
+    /// Tell those who are subscribed that a topic fell silent, or is live again.
+    Silence(Arc<SilenceMail>),
     /// End these sessions.
     Disconnect(Arc<Removal>),
     /// Look after this topic: someone who is no worker has made it.
@@ -147,8 +150,8 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Presence(_) | Self::Disconnect(_) | Self::Made(_) | Self::Question(_) => 0,
-            Self::Drain => 0,
+            Self::Presence(_) | Self::Silence(_) | Self::Disconnect(_) => 0,
+            Self::Made(_) | Self::Question(_) | Self::Drain => 0,
         }
     }
 }

@@ -31,7 +31,7 @@ impl Shared {
     pub(super) fn members_of(&self, name: TopicName<'_>) -> (Vec<Person>, u64) {
         let Some(topic) = self.directory.find(name) else { return Default::default() };
         let state = topic.look();
-        let Some(members) = state.members.as_deref() else { return Default::default() };
+        let Some(members) = state.members() else { return Default::default() };
         let mut people: Vec<_> = members.here().collect();
         people.sort_unstable_by_key(|person| person.session);
         (people, members.count())
@@ -62,7 +62,7 @@ impl Hub {
         let Some(session) = self.session(slot) else { return };
         let person = Person { session: session.id, user: session.grants.shared_user().cloned() };
         let mut state = topic.look();
-        if let Some(members) = &mut state.members {
+        if let Some(members) = state.members_mut() {
             members.join(person);
             self.tell_change(&topic, &mut state);
         }
@@ -72,7 +72,7 @@ impl Hub {
     pub(super) fn forget_member(&mut self, list: u32, session: u64) {
         let Some(topic) = self.topic_with_members(list) else { return };
         let mut state = topic.look();
-        if let Some(members) = &mut state.members {
+        if let Some(members) = state.members_mut() {
             members.leave(session);
             self.tell_change(&topic, &mut state);
         }
@@ -88,13 +88,13 @@ impl Hub {
         }
         let told = &mut held.special_mut().told;
         match is_told {
-            true => told.push(slot),
-            false => told.retain(|other| *other != slot),
-        }
+            true => told.insert(slot),
+            false => told.remove(&slot),
+        };
         let is_watched = !told.is_empty();
         held.shrink_special();
         let Some(topic) = self.topic_with_members(list) else { return };
-        if let Some(members) = &mut topic.look().members {
+        if let Some(members) = topic.look().members_mut() {
             members.watchers &= !(1 << worker);
             members.watchers |= u64::from(is_watched) << worker;
         }
@@ -134,7 +134,7 @@ impl Hub {
     }
 
     fn tell_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
-        let Some(members) = state.members.as_deref_mut() else { return };
+        let Some(members) = state.members_mut() else { return };
         if members.watchers == 0 {
             return;
         }
@@ -146,7 +146,7 @@ impl Hub {
     }
 
     fn post_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
-        let Some(members) = state.members.as_deref_mut() else { return };
+        let Some(members) = state.members_mut() else { return };
         let (workers, change) = (members.watchers, members.take_change());
         let mail = PresenceMail { topic: topic.clone(), change };
         self.wakes |= self.shared.post(workers, &Mail::Presence(Arc::new(mail)), state);

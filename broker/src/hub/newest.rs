@@ -11,6 +11,9 @@ use hashbrown::HashMap;
 
 use super::message::Message;
 
+/// Stands for the list of a subscription that has ended.
+pub const NO_LIST: u32 = u32::MAX;
+
 /// The newest messages, by what they take each other's place for.
 #[derive(Debug, Default)]
 pub struct Newest {
@@ -29,6 +32,8 @@ pub struct Entry {
     pub message: Arc<Message>,
     /// What tells it from the others: messages of the same mark take each other's place.
     pub mark: u64,
+    /// The list that it came by.
+    pub list: u32,
     /// The seq of the first message since the last that was sent.
     pub first_seq: u64,
     /// When that one came, in ms of the broker's clock.
@@ -38,26 +43,33 @@ pub struct Entry {
 }
 
 impl Newest {
-    /// Puts a message in, for the one of its mark that is there; whether there was one. One that
-    /// is older than what is there only counts as passed over.
-    pub fn put(&mut self, mark: u64, message: Arc<Message>, now_ms: u64, by_request: bool) -> bool {
+    /// Puts a message in that came by a list, for the one of its mark that is there; the list of
+    /// the one that is passed over, if there was one. One that is older than what is there only
+    /// counts as passed over.
+    pub fn put(
+        &mut self,
+        mark: u64,
+        (list, message): (u32, Arc<Message>),
+        now_ms: u64,
+        by_request: bool,
+    ) -> Option<u32> {
         if let Some(&number) = self.index.get(&mark) {
             let entry = &mut self.entries[(number - self.taken) as usize];
             if message.seq() < entry.message.seq() {
                 entry.first_seq = entry.first_seq.min(message.seq());
-                return true;
+                return Some(list);
             }
             self.bytes += message.held_bytes() as u64;
             self.bytes -= entry.message.held_bytes() as u64;
             entry.message = message;
-            return true;
+            return Some(std::mem::replace(&mut entry.list, list));
         }
         self.bytes += message.held_bytes() as u64;
         self.index.insert(mark, self.taken + self.entries.len() as u64);
         let first_seq = message.seq();
-        let entry = Entry { message, mark, first_seq, since_ms: now_ms, by_request };
+        let entry = Entry { message, mark, list, first_seq, since_ms: now_ms, by_request };
         self.entries.push_back(entry);
-        false
+        None
     }
 
     /// Whether this very message is there already.
@@ -88,6 +100,17 @@ impl Newest {
         self.index = (taken..).zip(entries).map(|(number, entry)| (entry.mark, number)).collect();
         self.bytes = entries.iter().map(|entry| entry.message.held_bytes() as u64).sum();
         (before - entries.len()) as u64
+    }
+
+    /// How many messages wait that came by a list.
+    pub fn len_of(&self, list: u32) -> usize {
+        self.entries.iter().filter(|entry| entry.list == list).count()
+    }
+
+    /// What came by a list belongs to no list any more.
+    pub fn disown(&mut self, list: u32) {
+        let own = self.entries.iter_mut().filter(|entry| entry.list == list);
+        own.for_each(|entry| entry.list = NO_LIST);
     }
 
     /// The entry that has waited longest.

@@ -96,7 +96,7 @@ impl Hub {
         let history = state.history.as_deref();
         let mut past = history.into_iter().flat_map(|h| h.past(self.now_ms, state.rule()));
         let oldest = past.next().map_or(state.seq + 1, |kept| kept.message.seq());
-        if position.epoch != topic.epoch() || position.seq > last {
+        if !self.shared.directory.is_comparable(position, topic) || position.seq > last {
             // The client knows another numbering: what is here is all new to it.
             let start = if is_latest { Start::Last(0) } else { Start::Seq(oldest) };
             return (start, false);

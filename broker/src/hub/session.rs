@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::accounts::Ledger;
 use super::outbox::NodeId;
 use super::protocol::Protocol;
 use super::slow::Slow;
@@ -34,23 +35,10 @@ pub struct Session {
     pub grants: Arc<Grants>,
     /// When its token is to be looked at next, in ms of the broker's clock; 0 if never.
     pub look_at_ms: u64,
-    /// What became of messages that were not sent; nothing is put aside for it before the first.
-    account: Option<Box<Account>>,
+    /// What became of messages that were not simply sent.
+    pub ledger: Ledger,
     /// What is known of it while it does not keep up.
     pub slow: Option<Box<Slow>>,
-}
-
-/// Messages of a session that were not sent, by why.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Account {
-    /// A newer one was sent instead.
-    pub conflated: u64,
-    /// It did not move enough, or another subscription delivers it.
-    pub filtered: u64,
-    /// A gap notice, or the end of the subscription, took its place.
-    pub dropped: u64,
-    /// The subscription was paused.
-    pub skipped: u64,
 }
 
 /// Where a session stands in a list of subscribers.
@@ -58,8 +46,10 @@ pub struct Account {
 pub struct Subscription {
     /// The list, by its key in the hub's lists.
     pub list: u32,
-    /// Its place there.
-    pub seat: Seat,
+    /// The seat; one that is special has the top bit set.
+    seat: u32,
+    /// How many messages the list had when the subscription was made.
+    pub since: u64,
 }
 
 /// Where a subscription is served.
@@ -69,6 +59,39 @@ pub enum Seat {
     Plain(u32),
     /// Otherwise, see the special subscription of this key.
     Special(u32),
+}
+
+/// Set in a seat that is special.
+const SPECIAL: u32 = 1 << 31;
+
+impl Seat {
+    /// Where a subscription is while it goes from one seat to another.
+    pub const NONE: Self = Self::Plain(SPECIAL - 1);
+}
+
+impl Subscription {
+    /// A subscription without a seat to a list that had so many messages.
+    pub fn new(list: u32, since: u64) -> Self {
+        let mut subscription = Self { list, seat: 0, since };
+        subscription.sit(Seat::NONE);
+        subscription
+    }
+
+    /// Where it is served.
+    pub fn seat(&self) -> Seat {
+        match self.seat & SPECIAL {
+            0 => Seat::Plain(self.seat),
+            _ => Seat::Special(self.seat & !SPECIAL),
+        }
+    }
+
+    /// From here on it is served there.
+    pub fn sit(&mut self, seat: Seat) {
+        self.seat = match seat {
+            Seat::Plain(place) => place,
+            Seat::Special(key) => key | SPECIAL,
+        };
+    }
 }
 
 impl Session {
@@ -87,19 +110,9 @@ impl Session {
             budget: Budget::default(),
             grants,
             look_at_ms: 0,
-            account: None,
+            ledger: Ledger::default(),
             slow: None,
         }
-    }
-
-    /// What became of the messages that were not sent.
-    pub fn account(&self) -> Account {
-        self.account.as_deref().copied().unwrap_or_default()
-    }
-
-    /// The same, to be added to.
-    pub fn account_mut(&mut self) -> &mut Account {
-        self.account.get_or_insert_default()
     }
 }
 

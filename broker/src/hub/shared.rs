@@ -2,6 +2,7 @@
 //! a publish gets its place in the topic's order.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Payload};
 use broker_proto::topic::Topic as TopicName;
@@ -14,6 +15,7 @@ use super::interest::Interest;
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
+use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
 use super::workers::{WorkerSet, members};
 use crate::auth::Verifier;
@@ -31,6 +33,8 @@ pub struct Shared {
     pub history: Budget,
     /// Checks tokens, and says what a client without one may do.
     pub verifier: Arc<Verifier>,
+    /// Topics that must not fall silent.
+    pub silence: Silence,
     mailboxes: Box<[Mailbox]>,
 }
 
@@ -92,6 +96,7 @@ impl Shared {
             interest: Interest::default(),
             history: Budget::new(config.history_total_bytes_max),
             verifier: Arc::new(Verifier::open()),
+            silence: Silence::default(),
             mailboxes: (0..workers).map(mailbox).collect(),
         }
     }
@@ -141,8 +146,10 @@ impl Shared {
             state.seq += 1;
             let seq = state.seq;
             let watchers = state.watchers(name, &self.interest);
-            let mut published =
-                Published { epoch: topic.epoch(), seq, wakes: 0, full: 0, made: None };
+            let is_watched = state.is_watched();
+            let wakes =
+                if is_watched { self.hear(&topic, &mut state, watchers, now_ms) } else { 0 };
+            let mut published = Published { epoch: topic.epoch(), seq, wakes, full: 0, made: None };
             let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
             let keeps = state.rule().keeps() && (is_kept || !self.history.is_spent());
             if watchers != 0 || keeps {
@@ -161,6 +168,14 @@ impl Shared {
             published.made = made.then_some(topic);
             return Ok(published);
         }
+    }
+
+    /// How many subscriptions, of all workers, match a topic now: those to exactly this topic and
+    /// those to filters.
+    pub fn subscribers_of(&self, name: TopicName<'_>) -> u64 {
+        let topic = self.directory.find(name);
+        let exact: u64 = topic.map_or(0, |topic| topic.subscribers.load(Ordering::Relaxed).into());
+        exact + self.interest.subscribers_of(name)
     }
 
     /// Hands mail about a topic to workers, in its order; called under the topic's lock. Returns
@@ -189,6 +204,9 @@ impl Shared {
         let times = (now_ms, linger_ms);
         topic.retire_if_idle(&self.interest, &self.history, times, is_pressed, |topic, state| {
             self.directory.remove(topic, state);
+            if let Liveness::Stale(place) = state.watch().liveness {
+                self.silence.end(place, || {});
+            }
         })
     }
 }

@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::message::Message;
-use super::newest::Newest;
+use super::newest::{NO_LIST, Newest};
 use super::topic::Topic;
 
 /// The state of a slow session.
@@ -18,8 +18,8 @@ pub struct Slow {
     pub rung: Rung,
     /// Of each topic or key the newest message.
     pub newest: Newest,
-    /// Messages of topics whose oldest are dropped.
-    pub queue: VecDeque<Arc<Message>>,
+    /// Messages of topics whose oldest are dropped, with the list that each came by.
+    pub queue: VecDeque<(u32, Arc<Message>)>,
     /// Bytes of memory held by the queue.
     pub queue_bytes: u64,
     /// What was dropped of each topic and not announced yet: from, to.
@@ -77,6 +77,19 @@ impl Slow {
         (self.newest.len() + self.queue.len()) as u64
     }
 
+    /// Of them, those that came by a list.
+    pub fn messages_of(&self, list: u32) -> u64 {
+        let queued = self.queue.iter().filter(|(held, _)| *held == list).count();
+        (self.newest.len_of(list) + queued) as u64
+    }
+
+    /// What came by a list belongs to no list any more.
+    pub fn disown(&mut self, list: u32) {
+        self.newest.disown(list);
+        let own = self.queue.iter_mut().filter(|(held, _)| *held == list);
+        own.for_each(|(held, _)| *held = NO_LIST);
+    }
+
     /// Bytes of memory that they hold.
     pub fn bytes(&self) -> u64 {
         self.newest.bytes() + self.queue_bytes
@@ -85,39 +98,36 @@ impl Slow {
     /// Drops what waits of topics that are not to `stay`; returns how many messages that were.
     pub fn forget(&mut self, stay: impl Fn(&Topic) -> bool) -> u64 {
         let before = self.queue.len();
-        self.queue.retain(|message| stay(message.topic()));
-        self.queue_bytes = self.queue.iter().map(|message| message.held_bytes() as u64).sum();
+        self.queue.retain(|(_, message)| stay(message.topic()));
+        self.queue_bytes = self.queue.iter().map(|(_, held)| held.held_bytes() as u64).sum();
         self.gaps.retain(|_, (topic, ..)| stay(topic));
         let dropped = (before - self.queue.len()) as u64;
         dropped + self.newest.retain(|message| stay(message.topic()))
     }
 
-    /// Puts messages that are older than all that waits before it.
-    pub fn put_back(&mut self, message: Arc<Message>) {
+    /// Puts a message that came by a list, and is older than all that waits, before that.
+    pub fn put_back(&mut self, list: u32, message: Arc<Message>) {
         self.queue_bytes += message.held_bytes() as u64;
-        self.queue.push_front(message);
+        self.queue.push_front((list, message));
     }
 
-    /// Puts a message last; drops the oldest while they are more than `bytes_max`. Returns how
-    /// many were dropped.
-    pub fn push(&mut self, message: Arc<Message>, bytes_max: u64) -> u64 {
+    /// Puts a message that came by a list last.
+    pub fn push(&mut self, list: u32, message: Arc<Message>) {
         self.queue_bytes += message.held_bytes() as u64;
-        self.queue.push_back(message);
-        self.shrink(bytes_max)
+        self.queue.push_back((list, message));
     }
 
-    /// Drops the oldest of the queue while they are more than `bytes_max`; returns how many.
-    pub fn shrink(&mut self, bytes_max: u64) -> u64 {
-        let mut dropped = 0;
+    /// Drops the oldest of the queue while they are more than `bytes_max`; `each` gets the list of
+    /// each.
+    pub fn shrink(&mut self, bytes_max: u64, mut each: impl FnMut(u32)) {
         while self.queue_bytes > bytes_max
-            && let Some(oldest) = self.queue.pop_front()
+            && let Some((list, oldest)) = self.queue.pop_front()
         {
             self.queue_bytes -= oldest.held_bytes() as u64;
             let topic = oldest.topic();
             let gap = self.gaps.entry(topic.id());
             gap.or_insert_with(|| (topic.clone(), oldest.seq(), 0)).2 = oldest.seq();
-            dropped += 1;
+            each(list);
         }
-        dropped
     }
 }

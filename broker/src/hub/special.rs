@@ -33,7 +33,10 @@ pub struct Special {
 #[derive(Debug)]
 pub enum Stage {
     /// It wants everything, and gets what was before; live messages wait until that is done.
-    Catching,
+    Catching {
+        /// How many messages of its list had come.
+        matched: u64,
+    },
     /// In a cohort.
     Served {
         /// The cohort.
@@ -47,7 +50,22 @@ pub enum Stage {
     Paused {
         /// How many messages of its list had come.
         matched: u64,
+        /// What it did not get of the time before it.
+        left: Option<Box<Left>>,
     },
+}
+
+/// What a subscription was still to get of the time before it when it was paused.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Messages, as far as they are known: skipped as well.
+    pub skipped: u64,
+    /// The topics that they are of: the newest of each follows a resume.
+    pub topics: Vec<Arc<Topic>>,
+    /// Further topics are to be looked for.
+    pub scan: Option<Scan>,
+    /// Topics that were caught up with: not to be found again.
+    pub floors: HashMap<u64, Floor, RandomState>,
 }
 
 /// How far a subscription has come with what was before.

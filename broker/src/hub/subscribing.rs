@@ -3,12 +3,14 @@
 //! sits where.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_proto::command::{CommandError, Epoch, ErrorCode, SubscribeOptions};
 use broker_proto::topic::{Filter, Topic as TopicName};
 use hashbrown::HashMap;
 
 use super::Hub;
+use super::accounts::Counts as AccountCounts;
 use super::catching::HAD_MS;
 use super::cohort::{Cohort, Counts, Member};
 use super::commands::full;
@@ -22,6 +24,10 @@ use crate::config::rules::Presence;
 pub(super) struct Subscribed {
     /// Where the topic stands, for a filter without wildcards.
     pub(super) position: Option<(Epoch, u64)>,
+    /// For a filter with wildcards: the epoch of positions from here on.
+    pub(super) epoch: Option<Epoch>,
+    /// Its list.
+    pub(super) list: u32,
     /// With `since`: whether everything after it will come.
     pub(super) recovered: Option<bool>,
     /// The subscription that is to get what was before, once the answer is out.
@@ -53,15 +59,20 @@ impl Hub {
         }
         let list = match held {
             Some(list) => {
+                // What was caught up with may have run ahead of the mail; that must not come again.
+                self.deliver_waiting();
                 self.unseat(slot, list);
                 list
             }
             None => self.enter(slot, filter, now_ms)?,
         };
         self.set_told(slot, list, options.presence);
+        self.set_epochs(slot, list, options.epochs);
         let (start, recovered) = self.start_of(list, options, &wanted);
         let catching = self.seat_and_catch(slot, list, &wanted, start);
-        Ok(Subscribed { position: self.position(list), recovered, catching })
+        // What begins after this is read begins with a message that comes here, and is announced.
+        let epoch = filter.is_wildcard().then(|| self.shared.directory.newest_epoch());
+        Ok(Subscribed { position: self.position(list), epoch, list, recovered, catching })
     }
 
     pub(super) fn unsubscribe(&mut self, slot: u32, filter: Filter<'_>) {
@@ -73,57 +84,25 @@ impl Hub {
         }
     }
 
-    /// Delivers nothing more of a subscription until it is resumed.
-    pub(super) fn pause(&mut self, slot: u32, filter: Filter<'_>) -> Result<(), CommandError> {
-        let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
-        // What was published before the pause is delivered or conflated before it.
-        self.deliver_waiting();
-        if self.paused(slot, list).is_some() {
-            return Ok(());
-        }
-        let wanted = self.wanted_of(slot, list);
-        self.unseat(slot, list);
-        let matched = self.lists.list(list).matched;
-        self.seat_special(slot, list, &wanted, Stage::Paused { matched });
-        Ok(())
-    }
-
-    /// Ends a pause: says how much was skipped, and what is to be caught up with.
-    pub(super) fn resume(
-        &mut self,
-        slot: u32,
-        filter: Filter<'_>,
-    ) -> Result<(u64, Option<u32>), CommandError> {
-        let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
-        self.deliver_waiting();
-        let Some(matched) = self.paused(slot, list) else { return Ok((0, None)) };
-        let skipped = self.lists.list(list).matched - matched;
-        let wanted = self.wanted_of(slot, list);
-        // Before the topics that were touched meanwhile are forgotten.
-        let start = self.start_of_resume(list, skipped, matched, wanted.is_jumpy());
-        self.unseat(slot, list);
-        if skipped == 0 {
-            self.seat(slot, list, &wanted);
-            return Ok((0, None));
-        }
-        Ok((skipped, self.seat_and_catch(slot, list, &wanted, Some(start))))
-    }
-
     /// Takes a session out of a list that it is in.
     pub(super) fn leave(&mut self, slot: u32, list: u32) {
         self.set_told(slot, list, false);
+        self.set_epochs(slot, list, false);
+        self.ask_no_more(slot, list);
         self.unseat(slot, list);
         if let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) {
             slow.told.retain(|told| *told != list);
+            slow.disown(list);
         }
         let Some(session) = self.session(slot) else { return };
         let Some(at) = session.subscriptions.iter().rposition(|held| held.list == list) else {
             return;
         };
         let id = session.id;
+        session.ledger.end(list);
         session.subscriptions.swap_remove(at);
         if let Some(moved) = session.subscriptions.get(at).copied() {
-            match moved.seat {
+            match moved.seat() {
                 Seat::Plain(place) => {
                     self.lists.list(moved.list).subscribers[place as usize].place = at as u32;
                 }
@@ -131,10 +110,40 @@ impl Hub {
             }
         }
         self.forget_member(list, id);
+        self.count_subscriber(list, false);
         if self.lists.list(list).is_empty() {
             self.abandon(list);
         }
         self.counters().subscriptions.sub(1);
+    }
+
+    /// Publishers can ask how many subscriptions there are.
+    fn count_subscriber(&self, list: u32, is_new: bool) {
+        match &self.lists.peek(list).watched {
+            Watched::Topic { topic, .. } if is_new => {
+                topic.subscribers.fetch_add(1, Ordering::Relaxed);
+            }
+            Watched::Topic { topic, .. } => {
+                topic.subscribers.fetch_sub(1, Ordering::Relaxed);
+            }
+            Watched::Filter { filter, .. } => {
+                let filter = Filter::new(filter).expect("was checked on subscribing");
+                self.shared.interest.count(filter, is_new);
+            }
+        }
+    }
+
+    /// Whether a session is told the epochs of topics that begin under a filter.
+    fn set_epochs(&mut self, slot: u32, list: u32, is_told: bool) {
+        let list = self.lists.list(list);
+        let is_exact = list.topic().is_some();
+        if is_told && !is_exact {
+            list.special_mut().epochs.insert(slot);
+        } else if let Some(held) = &mut list.special
+            && held.epochs.remove(&slot)
+        {
+            list.shrink_special();
+        }
     }
 
     /// Enters a new subscription, which has no seat yet.
@@ -149,13 +158,15 @@ impl Hub {
             Some(topic) => self.list_of_topic(topic, now_ms)?,
             None => self.list_of_filter(filter),
         };
+        let matched = self.lists.peek(list).matched;
         let Some(session) = self.session(slot) else { return Ok(list) };
         if session.subscriptions.is_empty() {
             // Most connections have one subscription; don't round up to four.
             session.subscriptions.reserve_exact(1);
         }
-        session.subscriptions.push(Subscription { list, seat: NO_SEAT });
+        session.subscriptions.push(Subscription::new(list, matched));
         self.remember_member(slot, list);
+        self.count_subscriber(list, true);
         self.counters().subscriptions.add(1);
         Ok(list)
     }
@@ -175,7 +186,7 @@ impl Hub {
 
     /// The same, with what was before: whoever wants everything gets that first, the others in
     /// between. Returns the key of the subscription if there is something to catch up with.
-    fn seat_and_catch(
+    pub(super) fn seat_and_catch(
         &mut self,
         slot: u32,
         list: u32,
@@ -187,7 +198,10 @@ impl Hub {
             return None;
         };
         let key = match !wanted.is_jumpy() {
-            true => self.seat_special(slot, list, wanted, Stage::Catching),
+            true => {
+                let matched = self.lists.list(list).matched;
+                self.seat_special(slot, list, wanted, Stage::Catching { matched })
+            }
             false => self.seat_in_cohort(slot, list, wanted),
         };
         let special = &mut self.specials[key as usize];
@@ -216,19 +230,28 @@ impl Hub {
         let stage = Stage::Served { cohort, place, since };
         let special = self.seat_special(slot, list, wanted, stage);
         let served = &mut self.cohorts[cohort as usize];
-        let mut had = served.had_by_newcomer();
+        let (mut had, waiting) = (served.had_by_newcomer(), served.waiting());
         if let Some(had) = &mut had {
             had.until_ms = self.now_ms + u64::from(wanted.interval_ms) + HAD_MS;
         }
         served.members.push(Member { slot, special, had });
+        if let Some(session) = self.session(slot).filter(|_| waiting > 0) {
+            session.ledger.add_past(list, waiting);
+        }
         special
     }
 
     /// Seats a subscription among the special ones of its list; returns its key.
-    fn seat_special(&mut self, slot: u32, list: u32, wanted: &Arc<Wanted>, stage: Stage) -> u32 {
+    pub(super) fn seat_special(
+        &mut self,
+        slot: u32,
+        list: u32,
+        wanted: &Arc<Wanted>,
+        stage: Stage,
+    ) -> u32 {
         let place = self.place_of(slot, list).unwrap_or_default();
         let (is_catching, is_paused) =
-            (matches!(stage, Stage::Catching), matches!(stage, Stage::Paused { .. }));
+            (matches!(stage, Stage::Catching { .. }), matches!(stage, Stage::Paused { .. }));
         let wanted = wanted.clone();
         let special = Special { slot, place, list, wanted, stage, catching: None };
         let key = self.specials.insert(special) as u32;
@@ -246,9 +269,11 @@ impl Hub {
     pub(super) fn unseat(&mut self, slot: u32, list: u32) {
         let Some(place) = self.place_of(slot, list) else { return };
         let Some(session) = self.session(slot) else { return };
-        let seat = std::mem::replace(&mut session.subscriptions[place as usize].seat, NO_SEAT);
+        let subscription = &mut session.subscriptions[place as usize];
+        let seat = subscription.seat();
+        subscription.sit(Seat::NONE);
         match seat {
-            NO_SEAT => return,
+            Seat::NONE => return,
             Seat::Plain(place) => self.unseat_plain(list, place),
             Seat::Special(key) => self.unseat_special(key),
         }
@@ -265,7 +290,7 @@ impl Hub {
         let others = session.subscriptions.iter().filter(|held| held.list != list);
         let others: Vec<&List> = others.map(|held| lists.peek(held.list)).collect();
         let dropped = slow.forget(|topic| others.iter().any(|list| list.matches(topic)));
-        session.account_mut().dropped += dropped;
+        session.ledger.add(list, AccountCounts::dropped(dropped));
     }
 
     fn unseat_plain(&mut self, list: u32, place: u32) {
@@ -288,16 +313,24 @@ impl Hub {
         let held = self.lists.list(list).special_mut();
         held.count -= 1;
         match stage {
-            Stage::Catching => held.catching.retain(|held| *held != key),
+            Stage::Catching { matched } => {
+                held.catching.retain(|held| *held != key);
+                let had = self.lists.list(list).matched - matched;
+                if let Some(session) = self.session(slot).filter(|_| had > 0) {
+                    session.ledger.add_had(list, had);
+                }
+            }
             Stage::Served { cohort, place, since } => self.leave_cohort(slot, cohort, place, since),
-            Stage::Paused { matched } => {
+            Stage::Paused { matched, left } => {
                 held.paused -= 1;
                 if held.paused == 0 {
                     held.touched = HashMap::default();
                 }
-                let skipped = self.lists.list(list).matched - matched;
+                let left = left.map_or(0, |left| left.skipped);
+                let skipped = self.lists.list(list).matched - matched + left;
                 if let Some(session) = self.session(slot) {
-                    session.account_mut().skipped += skipped;
+                    session.ledger.add(list, AccountCounts::skipped(skipped));
+                    session.ledger.add_past(list, left);
                 }
             }
         }
@@ -316,10 +349,13 @@ impl Hub {
         let (counts, waiting) = (served.counts(), served.waiting());
         let (is_empty, list) = (served.members.is_empty(), served.list);
         if let Some(session) = self.session(slot) {
-            let account = session.account_mut();
-            account.conflated += counts.conflated - since.conflated;
-            account.filtered += counts.filtered - since.filtered;
-            account.dropped += waiting;
+            let counts = AccountCounts {
+                conflated: counts.conflated - since.conflated,
+                filtered: counts.filtered - since.filtered,
+                dropped: waiting,
+                skipped: 0,
+            };
+            session.ledger.add(list, counts);
         }
         if is_empty {
             self.cohorts.remove(cohort as usize);
@@ -328,7 +364,7 @@ impl Hub {
     }
 
     /// What a subscription wants.
-    fn wanted_of(&self, slot: u32, list: u32) -> Arc<Wanted> {
+    pub(super) fn wanted_of(&self, slot: u32, list: u32) -> Arc<Wanted> {
         let seat = self.seat_of(slot, list);
         match seat {
             Some(Seat::Special(key)) => self.specials[key as usize].wanted.clone(),
@@ -336,18 +372,9 @@ impl Hub {
         }
     }
 
-    /// How many messages its list had when a subscription was paused.
-    fn paused(&self, slot: u32, list: u32) -> Option<u64> {
-        let Some(Seat::Special(key)) = self.seat_of(slot, list) else { return None };
-        match self.specials[key as usize].stage {
-            Stage::Paused { matched } => Some(matched),
-            _ => None,
-        }
-    }
-
     pub(super) fn seat_of(&self, slot: u32, list: u32) -> Option<Seat> {
         let session = self.sessions.get(slot as usize)?.as_ref()?;
-        session.subscriptions.iter().find(|held| held.list == list).map(|held| held.seat)
+        session.subscriptions.iter().find(|held| held.list == list).map(Subscription::seat)
     }
 
     fn place_of(&self, slot: u32, list: u32) -> Option<u32> {
@@ -358,7 +385,7 @@ impl Hub {
 
     fn set_seat(&mut self, slot: u32, place: u32, seat: Seat) {
         if let Some(session) = self.session(slot) {
-            session.subscriptions[place as usize].seat = seat;
+            session.subscriptions[place as usize].sit(seat);
         }
     }
 
@@ -405,7 +432,7 @@ impl Hub {
         }
     }
 
-    fn find_subscription(&mut self, slot: u32, filter: Filter<'_>) -> Option<u32> {
+    pub(super) fn find_subscription(&mut self, slot: u32, filter: Filter<'_>) -> Option<u32> {
         let session = self.sessions.get(slot as usize)?.as_ref()?;
         let mut held = session.subscriptions.iter().map(|subscription| subscription.list);
         held.find(|&list| self.lists.is_of(list, filter))
@@ -419,9 +446,6 @@ impl Hub {
     }
 }
 
-/// A subscription on its way from one seat to another.
-const NO_SEAT: Seat = Seat::Plain(u32::MAX);
-
-fn not_subscribed(filter: Filter<'_>) -> CommandError {
+pub(super) fn not_subscribed(filter: Filter<'_>) -> CommandError {
     CommandError::bad_request(format!("not subscribed to {}", filter.as_str()))
 }

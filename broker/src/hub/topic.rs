@@ -14,6 +14,7 @@ use super::history::{Budget, History};
 use super::interest::Interest;
 use super::message::Message;
 use super::presence::Members;
+use super::silence::{Liveness, Watch};
 use super::workers::WorkerSet;
 use crate::config::rules::{Presence, Rule};
 
@@ -24,6 +25,8 @@ pub struct Topic {
     epoch: Epoch,
     /// The rule's, to be read without the lock by every worker that delivers.
     flush_ms: AtomicU32,
+    /// Subscriptions to exactly this topic, of all workers.
+    pub(super) subscribers: AtomicU32,
     state: Mutex<TopicState>,
 }
 
@@ -48,8 +51,16 @@ pub struct TopicState {
     pub(super) place: u32,
     /// What is kept of its messages; nothing is put aside for it before the first.
     pub history: Option<Box<History>>,
+    /// What few topics need.
+    by_rule: Option<Box<ByRule>>,
+}
+
+/// What is known of a topic because its rule asks for it.
+#[derive(Debug, Default)]
+struct ByRule {
     /// Who is subscribed, where the rule lets that be known.
-    pub members: Option<Box<Members>>,
+    members: Option<Members>,
+    watch: Watch,
 }
 
 /// The topic was removed from the directory in the meantime; look it up again.
@@ -60,7 +71,7 @@ impl Topic {
     /// A topic nobody uses yet. `epoch` is never used twice in a process.
     pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
-        let state = TopicState {
+        let mut state = TopicState {
             rule,
             seq: 0,
             exact: 0,
@@ -71,9 +82,15 @@ impl Topic {
             retired: false,
             place: 0,
             history: None,
-            members: (presence == Presence::Members).then(Box::default),
+            by_rule: None,
         };
-        Self { name: name.as_str().into(), epoch, flush_ms, state: Mutex::new(state) }
+        if presence == Presence::Members {
+            let members = Some(Members::default());
+            state.by_rule = Some(Box::new(ByRule { members, watch: Watch::default() }));
+        }
+        let subscribers = AtomicU32::new(0);
+        let state = Mutex::new(state);
+        Self { name: name.as_str().into(), epoch, flush_ms, subscribers, state }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
@@ -117,9 +134,9 @@ impl Topic {
         }
         self.flush_ms.store(rule.flush_ms, Ordering::Release);
         if rule.presence == Presence::None {
-            state.members = None;
+            state.by_rule.iter_mut().for_each(|held| held.members = None);
         }
-        state.rule = match &state.members {
+        state.rule = match state.members() {
             None if rule.presence == Presence::Members => {
                 Arc::new(Rule { presence: Presence::None, ..Rule::clone(&rule) })
             }
@@ -192,6 +209,36 @@ impl TopicState {
     /// What holds for the topic.
     pub fn rule(&self) -> &Arc<Rule> {
         &self.rule
+    }
+
+    /// Who is subscribed, where the rule lets that be known.
+    pub fn members(&self) -> Option<&Members> {
+        self.by_rule.as_deref()?.members.as_ref()
+    }
+
+    /// The same, to be changed.
+    pub fn members_mut(&mut self) -> Option<&mut Members> {
+        self.by_rule.as_deref_mut()?.members.as_mut()
+    }
+
+    /// What is known of its silence.
+    pub fn watch(&self) -> Watch {
+        self.by_rule.as_deref().map_or_else(Watch::default, |held| held.watch)
+    }
+
+    /// The same, to be changed: from here on it is watched.
+    pub fn watch_mut(&mut self) -> &mut Watch {
+        &mut self.by_rule.get_or_insert_default().watch
+    }
+
+    /// Whether its silence would be noticed.
+    pub fn is_watched(&self) -> bool {
+        self.rule.expect_every_ms > 0 || self.watch().liveness != Liveness::Unwatched
+    }
+
+    /// Whether it was removed from the directory.
+    pub fn is_retired(&self) -> bool {
+        self.retired
     }
 
     /// Keeps a message, which must be the newest, as the rule says.

@@ -49,6 +49,19 @@ impl<V> Trie<V> {
         slot.get_or_insert_with(make)
     }
 
+    /// The value of `filter`, if it has one.
+    pub fn get(&self, filter: Filter<'_>) -> Option<&V> {
+        let mut node = &self.root;
+        for level in filter.levels() {
+            node = match level {
+                "#" => return node.hash.as_ref(),
+                "+" => node.plus.as_deref()?,
+                _ => node.literal.get(level)?,
+            };
+        }
+        node.here.as_ref()
+    }
+
     /// Takes `filter` out, with the nodes that only it needed.
     pub fn remove(&mut self, filter: Filter<'_>) {
         let levels: Vec<&str> = filter.levels().collect();
@@ -171,6 +184,9 @@ mod tests {
                 trie.remove(*filter);
                 prop_assert!(trie.get_or_insert_with(*filter, || at + 100) == &(at + 100));
                 trie.remove(*filter);
+            }
+            for (at, filter) in filters.iter().enumerate() {
+                prop_assert_eq!(trie.get(*filter), (!removed[at]).then_some(&at));
             }
             for topic in topics.iter().filter_map(|topic| TopicName::new(topic).ok()) {
                 let mut found = Vec::new();

@@ -173,7 +173,7 @@ impl Worker {
                 continue;
             }
             let (hub, before) = (&mut self.core.hub, backlog.bytes());
-            let taken = backlog.take_messages(|message| hub.may_hold_back(slot as u32, message));
+            let taken = backlog.take_messages(hub.may_hold_back(slot as u32));
             let (messages, bytes) = (backlog.messages(), backlog.bytes());
             hub.handle_backlog(slot as u32, messages, bytes);
             self.account_backlog(before, bytes);

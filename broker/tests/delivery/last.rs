@@ -67,7 +67,7 @@ fn a_filter_begins_with_the_last_value_of_every_topic() {
         publish_all(&mut publisher, "elsewhere", 1..=2);
         let (mut viewer, answer) =
             Viewer::subscribe(&broker, r#"{"id":1,"op":"subscribe","topic":"p/+","last":true}"#);
-        assert_eq!(answer, r#"{"id":1,"ok":{"topic":"p/+"}}"#);
+        assert!(answer.starts_with(r#"{"id":1,"ok":{"topic":"p/+","epoch":""#), "{answer}");
         for topic in (0..TOPICS).step_by(10) {
             publish_all(&mut publisher, &format!("p/{topic}"), 3..=4);
         }

@@ -88,7 +88,10 @@ fn under_a_filter_every_topic_has_its_position() {
         let since = positions.join(",");
         let command = format!(r#"{{"id":1,"op":"subscribe","topic":"o/+","since":{{{since}}}}}"#);
         let (mut viewer, answer) = Viewer::subscribe(&broker, &command);
-        assert_eq!(answer, r#"{"id":1,"ok":{"topic":"o/+","recovered":true}}"#);
+        assert!(
+            answer.contains(r#""topic":"o/+","#) && answer.contains(r#""recovered":true"#),
+            "{answer}"
+        );
         publish_all(&mut publisher, "o/c", 81..=90);
         publish_all(&mut publisher, "o/new", 71..=90);
         publish_all(&mut publisher, "o/b", 4..=4);
@@ -121,7 +124,7 @@ fn under_a_filter_a_loss_in_one_topic_is_told_of() {
     let since = positions.join(",");
     let command = format!(r#"{{"id":1,"op":"subscribe","topic":"o/#","since":{{{since}}}}}"#);
     let (mut viewer, answer) = Viewer::subscribe(&broker, &command);
-    assert_eq!(answer, r#"{"id":1,"ok":{"topic":"o/#","recovered":false}}"#);
+    assert!(answer.contains(r#""recovered":false"#), "{answer}");
     let mut account = Account::after("o/a", 2).and_after("o/b", 2);
     account.read_to(&mut viewer, "o/a", 20);
     account.read_to(&mut viewer, "o/b", 4);
@@ -170,7 +173,10 @@ fn come_and_go(workers: &str) {
             &broker,
             &format!(r#"{{"id":1,"op":"subscribe","topic":"o/+","since":{{{since}}}}}"#),
         );
-        assert_eq!(answer, r#"{"id":1,"ok":{"topic":"o/+","recovered":true}}"#);
+        assert!(
+            answer.contains(r#""topic":"o/+","#) && answer.contains(r#""recovered":true"#),
+            "{answer}"
+        );
         for topic in &topics[begun..] {
             let last = account.last(topic);
             account = account.and_after(topic, last);

@@ -20,6 +20,8 @@ pub(crate) struct Log {
     pub(crate) latest: u64,
     pub(crate) skipped: u64,
     pub(crate) hopeless: u64,
+    pub(crate) epochs: u64,
+    pub(crate) recovered_filters: u64,
 }
 
 impl Log {
@@ -58,6 +60,12 @@ pub(crate) struct Client {
     /// Positions known when it was last disconnected: epoch and seq.
     positions: HashMap<String, (String, u64)>,
     epochs: HashMap<String, String>,
+    /// Under a filter: the epoch of the positions of topics of which no notice told another.
+    filter_epoch: Option<String>,
+    /// The seqs of the positions that it asked to go on from under a filter.
+    asked_since: Vec<(String, u64)>,
+    /// Messages that came since the subscription was made.
+    came: u64,
     asked: HashMap<u64, (&'static str, String)>,
     /// What was said last, in both directions, for the message of a failure.
     said: std::collections::VecDeque<String>,
@@ -69,18 +77,32 @@ impl Client {
     }
 
     /// The option `since` with all positions that it knows, if there are any.
-    pub(crate) fn since(&self, topic: &str) -> Option<String> {
+    pub(crate) fn since(&mut self, topic: &str) -> Option<String> {
         let one = |(epoch, seq): &(String, u64)| format!(r#"{{"epoch":"{epoch}","seq":{seq}}}"#);
         if !topic.contains('+') {
             return Some(format!(r#","since":{}"#, one(self.positions.get(topic)?)));
         }
-        // Under a filter no epoch is told; what a client knows of it comes from elsewhere.
-        None
+        // Of the topics that came and went only the newest: older ones may be forgotten.
+        let new = |name: &str| name.strip_prefix("a/n").and_then(|at| at.parse::<u64>().ok());
+        let newest = self.positions.keys().filter_map(|topic| new(topic)).max();
+        let is_asked =
+            |topic: &str| topic.starts_with("a/") && new(topic).is_none_or(|at| Some(at) == newest);
+        let mut asked: Vec<_> =
+            self.positions.iter().filter(|(topic, _)| is_asked(topic)).collect();
+        asked.sort_unstable();
+        self.asked_since = asked.iter().map(|(topic, at)| ((*topic).clone(), at.1)).collect();
+        let topics: Vec<_> =
+            asked.iter().map(|(topic, at)| format!(r#""{topic}":{}"#, one(at))).collect();
+        Some(format!(r#","since":{{{}}}"#, topics.join(",")))
     }
 
     pub(crate) fn request(&mut self, id: u64, op: &'static str, options: String) -> String {
         let topic = self.topic.clone().unwrap_or_default();
-        let member = if op == "stats" { String::new() } else { format!(r#","topic":"{topic}""#) };
+        let member = if op == "stats" && !self.subscribed {
+            String::new()
+        } else {
+            format!(r#","topic":"{topic}""#)
+        };
         let text = format!(r#"{{"id":{id},"op":"{op}"{member}{options}}}"#);
         self.asked.insert(id, (op, options));
         self.note(&format!("> {text}"));
@@ -88,15 +110,21 @@ impl Client {
     }
 
     pub(crate) fn disconnect(&mut self, _now_ms: u64) {
-        for (topic, view) in &self.views {
-            if let (Some((seq, _)), Some(epoch)) = (view.seen, self.epochs.get(topic)) {
-                self.positions.insert(topic.clone(), (epoch.clone(), seq));
-            }
-        }
+        self.note_positions();
         let positions = std::mem::take(&mut self.positions);
         // Who was subscribed comes back to the same, the others choose anew.
         let topic = self.topic.take().filter(|_| self.subscribed);
         *self = Self { positions, topic, ..Self::default() };
+    }
+
+    /// What it has of each topic, as of now.
+    fn note_positions(&mut self) {
+        for (topic, view) in &self.views {
+            let epoch = self.epochs.get(topic).or(self.filter_epoch.as_ref());
+            if let (Some((seq, _)), Some(epoch)) = (view.seen, epoch) {
+                self.positions.insert(topic.clone(), (epoch.clone(), seq));
+            }
+        }
     }
 
     fn note(&mut self, line: &str) {
@@ -118,6 +146,11 @@ impl Client {
             self.receive_answer(&value, log);
         } else if let Some(gap) = value.get("gap") {
             self.receive_gap(gap, log);
+        } else if let Some(notice) = value.get("epoch") {
+            let member = |name: &str| notice[name].as_str().expect("a text").to_owned();
+            assert!(self.filter_epoch.is_some(), "{text} came without a filter");
+            self.epochs.insert(member("topic"), member("epoch"));
+            log.epochs += 1;
         } else if value.get("mode").is_some() {
             log.modes += 1;
         } else {
@@ -138,6 +171,7 @@ impl Client {
             "subscribe" => self.handle_subscribed(ok, &options, log),
             "unsubscribe" => {
                 (self.subscribed, self.paused) = (false, false);
+                (self.came, self.filter_epoch) = (0, None);
                 self.views.clear();
             }
             "pause" => self.paused = true,
@@ -151,6 +185,9 @@ impl Client {
                 let number = |name: &str| ok[name].as_u64().expect("a number");
                 let parts = ["sent", "conflated", "filtered", "dropped", "skipped", "pending"];
                 assert_eq!(number("matched"), parts.map(number).iter().sum::<u64>());
+                if self.subscribed {
+                    assert_eq!((number("sent"), number("pending")), (self.came, 0), "{ok}");
+                }
             }
         }
     }
@@ -160,6 +197,19 @@ impl Client {
         self.is_latest = options.contains("latest");
         let topic = ok["topic"].as_str().expect("a topic").to_owned();
         let Some(seq) = ok["seq"].as_u64() else {
+            self.note_positions();
+            self.epochs.clear();
+            self.filter_epoch = ok["epoch"].as_str().map(str::to_owned);
+            assert!(self.filter_epoch.is_some(), "{ok}");
+            if let Some(is_whole) = ok["recovered"].as_bool() {
+                self.views.clear();
+                log.recovered_filters += u64::from(is_whole && !self.asked_since.is_empty());
+                for (topic, seq) in self.asked_since.iter().filter(|_| is_whole) {
+                    let view = View { next: Some(seq + 1), ..View::default() };
+                    self.views.insert(topic.clone(), view);
+                }
+                return;
+            }
             for view in self.views.values_mut() {
                 // A last value may be one that came before.
                 let last = view.seen.filter(|_| options.contains("last")).map(|seen| seen.0);
@@ -175,7 +225,9 @@ impl Client {
         }
         if let Some(recovered) = ok["recovered"].as_bool() {
             let (known, position) = self.positions[&topic].clone();
-            let is_comparable = known == epoch && position <= seq;
+            // A position learned under a filter has an epoch that may be later than the topic's own.
+            let is_as_late = (known.len(), &known) >= (epoch.len(), &epoch);
+            let is_comparable = is_as_late && position <= seq;
             assert!(is_comparable || !recovered, "recovered from {known} {position}: {ok}");
             view.next = is_comparable.then_some(position + 1);
             log.recovered += u64::from(recovered);
@@ -204,6 +256,7 @@ impl Client {
 
     fn receive_message(&mut self, value: &Value, log: &mut Log) {
         log.received += 1;
+        self.came += 1;
         assert!(self.subscribed && !self.paused, "{value} came without a subscription");
         let topic = value["topic"].as_str().expect("a topic").to_owned();
         let seq = value["seq"].as_u64().expect("a seq");

@@ -82,13 +82,19 @@ impl Exchange {
         let id = request.id;
         match request.command {
             Err(error) => self.answer(from, id, &Answer::Error(&error)),
-            Ok(Command::Publish { topic, payload }) => match self.publish(topic, payload, now_ns) {
-                Ok(seq) => {
-                    let (epoch, level) = (Epoch::new(EPOCH), Level::Accepted);
-                    self.answer(from, id, &Answer::Published { epoch, seq, level });
+            Ok(Command::Publish { topic, payload, .. }) => {
+                match self.publish(topic, payload, now_ns) {
+                    Ok(seq) => {
+                        let (epoch, level) = (Epoch::new(EPOCH), Level::Accepted);
+                        self.answer(
+                            from,
+                            id,
+                            &Answer::Published { epoch, seq, level, subscribers: None },
+                        );
+                    }
+                    Err(error) => self.answer(from, id, &Answer::Error(&error)),
                 }
-                Err(error) => self.answer(from, id, &Answer::Error(&error)),
-            },
+            }
             Ok(Command::Subscribe { filter, options }) => {
                 let refused = options.first_asked().map(CommandError::unavailable);
                 match refused.map_or_else(|| self.subscribe(from, filter), Err) {
@@ -98,7 +104,7 @@ impl Exchange {
                         self.answer(
                             from,
                             id,
-                            &Answer::Subscribed { filter, position, recovered: None },
+                            &Answer::Subscribed { filter, position, epoch: None, recovered: None },
                         );
                         self.ping(from);
                     }

@@ -58,7 +58,7 @@ impl Encoding {
             Self::Json => Payload::Json(payload),
             Self::Bin => Payload::Opaque(payload),
         };
-        self.encode(out, None, &Command::Publish { topic, payload });
+        self.encode(out, None, &Command::Publish { topic, payload, count: false });
     }
 
     /// Reads the payload of one frame from the server.
@@ -133,7 +133,12 @@ fn read_notice(bytes: &[u8]) -> Incoming<'static> {
     if let Some(change) = read_presence(&value["presence"]) {
         return Incoming::Presence(change);
     }
-    if value["mode"]["now"].is_string() {
+    let is_noted = |notice: &str, member: &str| !value[notice][member].is_null();
+    if is_noted("mode", "now")
+        || is_noted("stale", "seq")
+        || is_noted("live", "seq")
+        || is_noted("epoch", "epoch")
+    {
         return Incoming::Noted;
     }
     let gap = &value["gap"];
@@ -196,6 +201,9 @@ fn read_binary(bytes: &[u8]) -> Incoming<'_> {
         }
         Ok(
             ServerMessage::Mode { .. }
+            | ServerMessage::Stale { .. }
+            | ServerMessage::Live { .. }
+            | ServerMessage::Epoch { .. }
             | ServerMessage::Expiring { .. }
             | ServerMessage::Unsubscribed { .. },
         ) => Incoming::Noted,
@@ -273,6 +281,10 @@ mod tests {
         assert_eq!(Encoding::Bin.read(binary), change(&[300], &[]));
         let mode = r#"{"mode":{"topic":"r","now":"slow","reason":"slow"}}"#;
         assert_eq!(read(mode), Incoming::Noted);
+        assert_eq!(read(r#"{"stale":{"topic":"r","seq":1,"silent_ms":5}}"#), Incoming::Noted);
+        assert_eq!(read(r#"{"live":{"topic":"r","seq":2}}"#), Incoming::Noted);
+        assert_eq!(read(r#"{"epoch":{"topic":"r","epoch":"a"}}"#), Incoming::Noted);
+        assert_eq!(Encoding::Bin.read(b"\x07\x01r\x01\x05"), Incoming::Noted);
         let session = r#"{"id":0,"ok":{"session":"000000000000012c"}}"#;
         assert_eq!(read(session), Incoming::Session { id: 0, number: 300 });
     }

@@ -266,7 +266,7 @@ impl Shared {
                 let from = since.map(|seq| self.first_kept(last).max(seq + 1));
                 let recovered = since.zip(from).map(|(seq, from)| from == seq + 1);
                 let recovered = recovered.map(|is_whole| is_whole || self.lies());
-                let answer = Answer::Subscribed { filter, position, recovered };
+                let answer = Answer::Subscribed { filter, position, epoch: None, recovered };
                 connection.answer(request.id, &answer);
                 if let Some((since, from)) = since.zip(from) {
                     self.catch_up(&topics, filter, since, from, connection);
@@ -300,7 +300,7 @@ impl Shared {
             Command::Connect { .. } => {
                 connection.answer(request.id, &Answer::Connected { session: connection.session });
             }
-            Command::Publish { topic, payload } => self.publish(topic, payload),
+            Command::Publish { topic, payload, .. } => self.publish(topic, payload),
             other => panic!("not a command of the load generator: {other:?}"),
         }
     }

@@ -3,12 +3,12 @@
 
 use super::reader::Reader;
 use super::{
-    DecodeError, ERROR, EXPIRING, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, KIND, MESSAGE,
-    MODE, OK, PRESENCE, RECOVERED, UNSUBSCRIBED,
+    DecodeError, EPOCH, ERROR, EXPIRING, GAP, HAS_EPOCH, HAS_ID, HAS_POSITION, HAS_RECOVERED,
+    IS_FULL, IS_JSON, KIND, LIVE, MESSAGE, MODE, OK, PRESENCE, RECOVERED, STALE, UNSUBSCRIBED,
 };
 use crate::command::{
-    Answer, Epoch, ErrorCode, GapReason, Level, Member, ModeReason, Op, Past, Payload, Serving,
-    Stats,
+    Account, Answer, Epoch, ErrorCode, GapReason, Level, Member, ModeReason, Op, Past, Payload,
+    Serving, Stats,
 };
 
 /// One thing that the broker said. Topics are UTF-8, but not checked further.
@@ -104,6 +104,29 @@ pub enum ServerMessage<'a> {
         /// How many are there now.
         count: u64,
     },
+    /// A topic fell silent, see [`Notice::Stale`](crate::command::Notice::Stale).
+    Stale {
+        /// The topic.
+        topic: &'a str,
+        /// The seq of its last message.
+        seq: u64,
+        /// For how long it has been silent, in milliseconds.
+        silent_ms: u64,
+    },
+    /// A topic that was stale has a message again.
+    Live {
+        /// The topic.
+        topic: &'a str,
+        /// The seq of the message.
+        seq: u64,
+    },
+    /// A topic has begun, see [`Notice::Epoch`](crate::command::Notice::Epoch).
+    Epoch {
+        /// The topic.
+        topic: &'a str,
+        /// Its epoch.
+        epoch: Epoch,
+    },
 }
 
 /// Reads `bytes`, the payload of one binary frame from a broker.
@@ -131,9 +154,9 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
             };
             ServerMessage::Message { topic, seq, payload }
         }
-        (OK, HAS_ID) => {
+        (OK, HAS_ID | HAS_FULL) => {
             let id = reader.number()?;
-            read_success(id, &mut reader)?
+            read_success(id, flags == HAS_FULL, &mut reader)?
         }
         (ERROR, 0 | HAS_ID) => {
             let id = if flags == HAS_ID { Some(reader.number()?) } else { None };
@@ -157,9 +180,19 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
             left: read_members(&mut reader)?,
             count: reader.number()?,
         },
+        (STALE, 0) => ServerMessage::Stale {
+            topic: reader.short_text()?,
+            seq: reader.number()?,
+            silent_ms: reader.number()?,
+        },
+        (LIVE, 0) => ServerMessage::Live { topic: reader.short_text()?, seq: reader.number()? },
+        (EPOCH, 0) => ServerMessage::Epoch {
+            topic: reader.short_text()?,
+            epoch: Epoch::new(reader.number()?),
+        },
         (EXPIRING, 0) => ServerMessage::Expiring { in_ms: reader.number()? },
         (UNSUBSCRIBED, 0) => ServerMessage::Unsubscribed { filter: reader.short_text()? },
-        (MESSAGE..=PRESENCE | EXPIRING | UNSUBSCRIBED, _) => {
+        (MESSAGE..=EPOCH | EXPIRING | UNSUBSCRIBED, _) => {
             return Err(DecodeError::BadFlags(head));
         }
         _ => return Err(DecodeError::UnknownValue(kind)),
@@ -168,18 +201,30 @@ pub fn decode_server(bytes: &[u8]) -> Result<ServerMessage<'_>, DecodeError> {
     Ok(message)
 }
 
-fn read_success<'a>(id: u64, reader: &mut Reader<'a>) -> Result<ServerMessage<'a>, DecodeError> {
+/// The flags of a success in its fuller form.
+const HAS_FULL: u8 = HAS_ID | IS_FULL;
+
+fn read_success<'a>(
+    id: u64,
+    is_full: bool,
+    reader: &mut Reader<'a>,
+) -> Result<ServerMessage<'a>, DecodeError> {
     let code = reader.byte()?;
-    let answer = match known(code, Op::from_code)? {
+    let op = known(code, Op::from_code)?;
+    if is_full && !matches!(op, Op::Publish | Op::Stats) {
+        return Err(DecodeError::BadFlags(HAS_FULL | OK));
+    }
+    let answer = match op {
         Op::Publish => Answer::Published {
             epoch: Epoch::new(reader.number()?),
             seq: reader.number()?,
             level: known(reader.byte()?, Level::from_code)?,
+            subscribers: if is_full { Some(reader.number()?) } else { None },
         },
         Op::Subscribe => {
             let filter = reader.short_text()?;
             let flags = reader.byte()?;
-            if flags & !(HAS_POSITION | HAS_RECOVERED | RECOVERED) != 0 {
+            if flags & !(HAS_POSITION | HAS_RECOVERED | RECOVERED | HAS_EPOCH) != 0 {
                 return Err(DecodeError::UnknownValue(flags));
             }
             let recovered = (flags & HAS_RECOVERED != 0).then_some(flags & RECOVERED != 0);
@@ -187,11 +232,23 @@ fn read_success<'a>(id: u64, reader: &mut Reader<'a>) -> Result<ServerMessage<'a
                 0 => None,
                 _ => Some((Epoch::new(reader.number()?), reader.number()?)),
             };
-            Answer::Subscribed { filter, position, recovered }
+            let epoch = match flags & HAS_EPOCH {
+                0 => None,
+                _ => Some(Epoch::new(reader.number()?)),
+            };
+            Answer::Subscribed { filter, position, epoch, recovered }
         }
         Op::Unsubscribe => Answer::Unsubscribed { filter: reader.short_text()? },
         Op::Ping => Answer::Pong,
         Op::Connect => Answer::Connected { session: reader.number()? },
+        Op::Stats if is_full => {
+            let filter = reader.short_text()?;
+            let mut values = [0; Account::NAMES.len()];
+            for value in &mut values {
+                *value = reader.number()?;
+            }
+            Answer::Account { filter, account: Account::from_values(values) }
+        }
         Op::Stats => {
             let mut values = [0; Stats::NAMES.len()];
             for value in &mut values {

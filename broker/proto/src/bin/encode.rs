@@ -4,8 +4,8 @@
 use std::ops::Range;
 
 use super::{
-    ERROR, EXPIRING, GAP, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_JSON, MESSAGE, MODE, OK,
-    PRESENCE, RECOVERED, UNSUBSCRIBED, varint,
+    EPOCH, ERROR, EXPIRING, GAP, HAS_EPOCH, HAS_ID, HAS_POSITION, HAS_RECOVERED, IS_FULL, IS_JSON,
+    LIVE, MESSAGE, MODE, OK, PRESENCE, RECOVERED, STALE, UNSUBSCRIBED, varint,
 };
 use crate::command::{Answer, GapReason, Id, Member, Notice, Op, Past, Payload};
 use crate::topic::{TOPIC_BYTES_MAX, Topic};
@@ -22,7 +22,11 @@ use crate::topic::{TOPIC_BYTES_MAX, Topic};
 /// assert_eq!(out, [0x82, 0x07, 0x04]);
 /// ```
 pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>) {
-    let kind = if matches!(answer, Answer::Error(_)) { ERROR } else { OK };
+    let kind = match answer {
+        Answer::Error(_) => ERROR,
+        Answer::Published { subscribers: Some(_), .. } | Answer::Account { .. } => IS_FULL | OK,
+        _ => OK,
+    };
     append_head(out, kind, id);
     match *answer {
         Answer::Error(error) => {
@@ -33,10 +37,14 @@ pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>)
             out.push(Op::Connect.code());
             varint::append(out, session);
         }
-        Answer::Subscribed { filter, position, recovered } => {
+        Answer::Subscribed { filter, position, epoch, recovered } => {
             out.push(Op::Subscribe.code());
             append_short_text(out, filter);
-            let mut flags = if position.is_some() { HAS_POSITION } else { 0 };
+            let mut flags = match (position, epoch) {
+                (Some(_), _) => HAS_POSITION,
+                (None, Some(_)) => HAS_EPOCH,
+                (None, None) => 0,
+            };
             flags |= match recovered {
                 None => 0,
                 Some(false) => HAS_RECOVERED,
@@ -46,22 +54,32 @@ pub fn encode_answer(out: &mut Vec<u8>, id: Option<Id<'_>>, answer: &Answer<'_>)
             if let Some((epoch, seq)) = position {
                 varint::append(out, epoch.value());
                 varint::append(out, seq);
+            } else if let Some(epoch) = epoch {
+                varint::append(out, epoch.value());
             }
         }
         Answer::Unsubscribed { filter } => {
             out.push(Op::Unsubscribe.code());
             append_short_text(out, filter);
         }
-        Answer::Published { epoch, seq, level } => {
+        Answer::Published { epoch, seq, level, subscribers } => {
             out.push(Op::Publish.code());
             varint::append(out, epoch.value());
             varint::append(out, seq);
             out.push(level.code());
+            if let Some(count) = subscribers {
+                varint::append(out, count);
+            }
         }
         Answer::Pong => out.push(Op::Ping.code()),
         Answer::Stats(stats) => {
             out.push(Op::Stats.code());
             stats.values().into_iter().for_each(|count| varint::append(out, count));
+        }
+        Answer::Account { filter, account } => {
+            out.push(Op::Stats.code());
+            append_short_text(out, filter);
+            account.values().into_iter().for_each(|count| varint::append(out, count));
         }
         Answer::Paused { filter } => {
             out.push(Op::Pause.code());
@@ -190,6 +208,22 @@ pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             append_members(out, joined);
             append_members(out, left);
             varint::append(out, count);
+        }
+        Notice::Stale { topic, seq, silent_ms } => {
+            out.push(STALE);
+            append_short_text(out, topic);
+            varint::append(out, seq);
+            varint::append(out, silent_ms);
+        }
+        Notice::Live { topic, seq } => {
+            out.push(LIVE);
+            append_short_text(out, topic);
+            varint::append(out, seq);
+        }
+        Notice::Epoch { topic, epoch } => {
+            out.push(EPOCH);
+            append_short_text(out, topic);
+            varint::append(out, epoch.value());
         }
     }
 }

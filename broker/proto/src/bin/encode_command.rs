@@ -2,7 +2,7 @@
 //! by tests that hold the parser against it.
 
 use super::encode::append_short_text;
-use super::{HAS_ID, IS_JSON, varint};
+use super::{HAS_ID, IS_FULL, IS_JSON, varint};
 use crate::command::{Command, Payload};
 use crate::json;
 
@@ -18,7 +18,9 @@ use crate::json;
 /// ```
 pub fn encode_command(out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>) {
     let is_json = matches!(command, Command::Publish { payload: Payload::Json(_), .. });
-    let flags = if is_json { IS_JSON } else { 0 } | if id.is_some() { HAS_ID } else { 0 };
+    let is_full = matches!(command, Command::Publish { count: true, .. });
+    let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+    let flags = flag(is_json, IS_JSON) | flag(is_full, IS_FULL) | flag(id.is_some(), HAS_ID);
     out.push(flags | command.op().code());
     if let Some(id) = id {
         varint::append(out, id);
@@ -32,7 +34,7 @@ pub fn encode_command(out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>)
         Command::Unsubscribe { filter }
         | Command::Pause { filter }
         | Command::Resume { filter } => append_short_text(out, filter.as_str()),
-        Command::Publish { topic, payload } => {
+        Command::Publish { topic, payload, .. } => {
             append_short_text(out, topic.as_str());
             out.extend_from_slice(payload.bytes());
         }
@@ -41,6 +43,11 @@ pub fn encode_command(out: &mut Vec<u8>, id: Option<u64>, command: &Command<'_>)
             varint::append(out, u64::from(limit.unwrap_or(0)));
         }
         Command::Presence { topic } => append_short_text(out, topic.as_str()),
-        Command::Stats | Command::Ping => {}
+        Command::Stats { filter } => {
+            if let Some(filter) = filter {
+                append_short_text(out, filter.as_str());
+            }
+        }
+        Command::Ping => {}
     }
 }

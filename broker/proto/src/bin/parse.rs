@@ -2,7 +2,7 @@
 //! of a client that speaks this protocol.
 
 use super::reader::Reader;
-use super::{DecodeError, HAS_ID, IS_JSON, KIND};
+use super::{DecodeError, HAS_ID, IS_FULL, IS_JSON, KIND};
 use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Request};
 use crate::json;
 use crate::topic::{Filter, Topic};
@@ -58,14 +58,15 @@ fn read_command<'a>(
     let op = Op::from_code(head & KIND).ok_or_else(|| {
         CommandError::new(ErrorCode::UnknownOp, format!("no op has the number {}", head & KIND))
     })?;
-    let flags_allowed = if op == Op::Publish { HAS_ID | IS_JSON } else { HAS_ID };
+    let flags_allowed = if op == Op::Publish { HAS_ID | IS_JSON | IS_FULL } else { HAS_ID };
     if head & !(flags_allowed | KIND) != 0 {
         return Err(DecodeError::BadFlags(head).into());
     }
     let command = match op {
         Op::Publish => {
             let topic = topic(reader)?;
-            Command::Publish { topic, payload: payload(head, reader.take_rest(), scratch)? }
+            let payload = payload(head, reader.take_rest(), scratch)?;
+            Command::Publish { topic, payload, count: head & IS_FULL != 0 }
         }
         Op::Subscribe => {
             let filter = filter(reader)?;
@@ -83,7 +84,8 @@ fn read_command<'a>(
             "" => Command::Connect { token: None },
             token => Command::Connect { token: Some(token) },
         },
-        Op::Stats => Command::Stats,
+        Op::Stats if reader.is_at_end() => Command::Stats { filter: None },
+        Op::Stats => Command::Stats { filter: Some(filter(reader)?) },
         Op::Ping => Command::Ping,
     };
     reader.finish()?;

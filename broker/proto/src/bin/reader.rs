@@ -54,6 +54,11 @@ impl<'a> Reader<'a> {
         text(self.take_rest())
     }
 
+    /// Whether everything was read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Fails if anything is left.
     pub(super) fn finish(&self) -> Result<(), DecodeError> {
         match self.rest.len() {

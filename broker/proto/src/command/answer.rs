@@ -18,6 +18,9 @@ pub enum Answer<'a> {
         /// Where the topic stands: the first message to come has the next seq. None for a filter
         /// with wildcards.
         position: Option<(Epoch, u64)>,
+        /// For a filter with wildcards: the epoch that positions of its topics have from here on,
+        /// but for those of topics of which a notice tells another. None for one without.
+        epoch: Option<Epoch>,
         /// To a subscribe with `since`: whether everything after it will be delivered.
         recovered: Option<bool>,
     },
@@ -34,6 +37,8 @@ pub enum Answer<'a> {
         seq: u64,
         /// How safe the message is.
         level: Level,
+        /// To a publish with `count`: how many subscriptions matched it.
+        subscribers: Option<u64>,
     },
     /// To `pause`: no message of this filter follows until it is resumed.
     Paused {
@@ -71,6 +76,13 @@ pub enum Answer<'a> {
     Pong,
     /// To `stats`.
     Stats(Stats),
+    /// To `stats` of one subscription.
+    Account {
+        /// The filter as it was written.
+        filter: &'a str,
+        /// What became of its messages.
+        account: Account,
+    },
     /// To anything that failed.
     Error(&'a CommandError),
 }
@@ -198,6 +210,44 @@ impl Stats {
             pending_bytes,
             behind_ms,
         }
+    }
+}
+
+/// What became of the messages of one subscription, since it was made. It closes: `matched` is the
+/// sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// Messages that it matched, those of `last` and `since` among them.
+    pub matched: u64,
+    /// Messages that it put in line for the network.
+    pub sent: u64,
+    /// Messages for which a newer one of the topic or key was sent instead.
+    pub conflated: u64,
+    /// Messages held back by `deadband`, or delivered by another subscription.
+    pub filtered: u64,
+    /// Messages that a gap notice took the place of.
+    pub dropped: u64,
+    /// Messages that came while it was paused.
+    pub skipped: u64,
+    /// Messages that wait for a rate's next turn, or were put aside for a slow client.
+    pub pending: u64,
+}
+
+impl Account {
+    /// Their names in the JSON protocol, in the order of [`values`](Self::values).
+    pub const NAMES: [&'static str; 7] =
+        ["matched", "sent", "conflated", "filtered", "dropped", "skipped", "pending"];
+
+    /// The numbers, in the order of the fields.
+    pub fn values(&self) -> [u64; 7] {
+        let Self { matched, sent, conflated, filtered, dropped, skipped, pending } = *self;
+        [matched, sent, conflated, filtered, dropped, skipped, pending]
+    }
+
+    /// The account with these [`values`](Self::values).
+    pub fn from_values(values: [u64; 7]) -> Self {
+        let [matched, sent, conflated, filtered, dropped, skipped, pending] = values;
+        Self { matched, sent, conflated, filtered, dropped, skipped, pending }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the broker says without being asked, besides messages and gaps: that a subscription is
-//! served otherwise, that someone came or went. Plain values, made by the hub and written by the
+//! served otherwise, that someone came or went, that a topic fell silent or began. Plain values, made by the hub and written by the
 //! codecs.
 
-use super::Member;
+use super::{Epoch, Member};
 
 /// One notice about a topic or a subscription.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +36,29 @@ pub enum Notice<'a> {
         left: &'a [Member<'a>],
         /// How many are there now.
         count: u64,
+    },
+    /// Nothing more has come on a topic for as long as its rule expects a message.
+    Stale {
+        /// The topic.
+        topic: &'a str,
+        /// The seq of its last message.
+        seq: u64,
+        /// For how long it has been silent, in milliseconds.
+        silent_ms: u64,
+    },
+    /// A topic that was stale has a message again.
+    Live {
+        /// The topic.
+        topic: &'a str,
+        /// The seq of the message.
+        seq: u64,
+    },
+    /// A topic under a filter has begun: its positions have this epoch, not that of the answer.
+    Epoch {
+        /// The topic.
+        topic: &'a str,
+        /// Its epoch.
+        epoch: Epoch,
     },
 }
 

@@ -7,6 +7,9 @@ use crate::topic::Topic;
 /// The most names in the option `fields`.
 pub const FIELDS_MAX: usize = 64;
 
+/// The most levels of the JSON pointer in the option `key`.
+pub const KEY_LEVELS_MAX: usize = 32;
+
 /// The options of a subscribe. The default is every message from now on, whole and in order.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SubscribeOptions<'a> {
@@ -28,6 +31,8 @@ pub struct SubscribeOptions<'a> {
     pub deadband: Option<Deadband<'a>>,
     /// `presence`: tell who joins and leaves.
     pub presence: bool,
+    /// `epochs`: tell the epochs of topics that begin; for filters with wildcards.
+    pub epochs: bool,
 }
 
 impl SubscribeOptions<'_> {
@@ -43,6 +48,7 @@ impl SubscribeOptions<'_> {
             ("fields", !self.fields.is_empty()),
             ("deadband", self.deadband.is_some()),
             ("presence", self.presence),
+            ("epochs", self.epochs),
         ];
         asked.into_iter().find_map(|(name, is_asked)| is_asked.then_some(name))
     }

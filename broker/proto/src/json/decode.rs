@@ -64,6 +64,7 @@ const DATA: u32 = 1 << 19;
 const BASE64: u32 = 1 << 20;
 const TOKEN: u32 = 1 << 21;
 const LIMIT: u32 = 1 << 22;
+const COUNT: u32 = 1 << 23;
 
 fn member_bit(key: &str) -> Option<u32> {
     match key {
@@ -74,6 +75,7 @@ fn member_bit(key: &str) -> Option<u32> {
         "base64" => Some(BASE64),
         "token" => Some(TOKEN),
         "limit" => Some(LIMIT),
+        "count" => Some(COUNT),
         _ => options::member_bit(key),
     }
 }
@@ -82,12 +84,12 @@ fn member_bit(key: &str) -> Option<u32> {
 fn members_of(op: Op) -> u32 {
     ID | OP
         | match op {
-            Op::Publish => TOPIC | DATA | BASE64,
+            Op::Publish => TOPIC | DATA | BASE64 | COUNT,
             Op::Subscribe => TOPIC | options::MEMBERS,
-            Op::Unsubscribe | Op::Pause | Op::Resume | Op::Presence => TOPIC,
+            Op::Unsubscribe | Op::Pause | Op::Resume | Op::Presence | Op::Stats => TOPIC,
             Op::History => TOPIC | LIMIT,
             Op::Connect => TOKEN,
-            Op::Stats | Op::Ping => 0,
+            Op::Ping => 0,
         }
 }
 
@@ -106,6 +108,7 @@ struct Fields<'t, 'a> {
     payload: Option<Value<'t, 'a>>,
     token: Option<Value<'t, 'a>>,
     limit: Option<Value<'t, 'a>>,
+    count: Option<Value<'t, 'a>>,
 }
 
 impl<'t, 'a> Fields<'t, 'a> {
@@ -128,6 +131,7 @@ impl<'t, 'a> Fields<'t, 'a> {
                 DATA | BASE64 => fields.payload = Some(value),
                 TOKEN => fields.token = Some(value),
                 LIMIT => fields.limit = Some(value),
+                COUNT => fields.count = Some(value),
                 _ => {}
             }
         }
@@ -162,7 +166,8 @@ impl<'t, 'a> Fields<'t, 'a> {
         Ok(match op {
             Op::Publish => {
                 let topic = Topic::new(self.topic(op)?)?;
-                Command::Publish { topic, payload: self.payload(opaque)? }
+                let count = self.count()?;
+                Command::Publish { topic, payload: self.payload(opaque)?, count }
             }
             Op::Subscribe => {
                 let filter = self.filter(op)?;
@@ -181,7 +186,8 @@ impl<'t, 'a> Fields<'t, 'a> {
             }
             Op::Presence => Command::Presence { topic: Topic::new(self.topic(op)?)? },
             Op::Connect => Command::Connect { token: self.token()? },
-            Op::Stats => Command::Stats,
+            Op::Stats if self.topic.is_none() => Command::Stats { filter: None },
+            Op::Stats => Command::Stats { filter: Some(self.filter(op)?) },
             Op::Ping => Command::Ping,
         })
     }
@@ -242,6 +248,11 @@ impl<'t, 'a> Fields<'t, 'a> {
         let text =
             value.as_str().ok_or_else(|| CommandError::bad_request("`token` must be a string"))?;
         Ok(Some(text))
+    }
+
+    fn count(&self) -> Result<bool, CommandError> {
+        let Some(value) = self.count else { return Ok(false) };
+        value.as_bool().ok_or_else(|| CommandError::bad_request("`count` must be true or false"))
     }
 
     fn limit(&self) -> Result<Option<u32>, CommandError> {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::command::{Answer, Epoch, GapReason, Id, Member, Notice, Past, Payload, Stats};
+use crate::command::{Account, Answer, Epoch, GapReason, Id, Member, Notice, Past, Payload, Stats};
 use crate::topic::Topic;
 
 /// Appends the answer to the command called `id`. An id of None is written as `null`, which only
@@ -61,8 +61,12 @@ fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
             append_hex(out, session);
             out.push(b'"');
         }
-        Answer::Subscribed { filter, position, recovered } => {
+        Answer::Subscribed { filter, position, epoch, recovered } => {
             append_topic(out, filter);
+            if let (Some(epoch), None) = (epoch, position) {
+                out.push(b',');
+                append_epoch(out, epoch);
+            }
             if let Some((epoch, seq)) = position {
                 out.push(b',');
                 append_position(out, epoch, seq);
@@ -95,19 +99,28 @@ fn append_success(out: &mut Vec<u8>, answer: &Answer<'_>) {
             append_separated(out, members, append_member);
             out.push(b']');
         }
-        Answer::Published { epoch, seq, level } => {
+        Answer::Published { epoch, seq, level, subscribers } => {
             append_position(out, epoch, seq);
             out.extend_from_slice(b",\"level\":\"");
             out.extend_from_slice(level.as_str().as_bytes());
             out.push(b'"');
+            if let Some(count) = subscribers {
+                out.extend_from_slice(b",\"subscribers\":");
+                append_number(out, count);
+            }
         }
-        Answer::Stats(stats) => append_stats(out, &stats),
+        Answer::Stats(stats) => append_counts(out, Stats::NAMES.into_iter().zip(stats.values())),
+        Answer::Account { filter, account } => {
+            append_topic(out, filter);
+            out.push(b',');
+            append_counts(out, Account::NAMES.into_iter().zip(account.values()));
+        }
         Answer::Pong | Answer::Error(_) => {}
     }
 }
 
-fn append_stats(out: &mut Vec<u8>, stats: &Stats) {
-    for (index, (name, count)) in Stats::NAMES.into_iter().zip(stats.values()).enumerate() {
+fn append_counts(out: &mut Vec<u8>, counts: impl Iterator<Item = (&'static str, u64)>) {
+    for (index, (name, count)) in counts.enumerate() {
         out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
@@ -147,9 +160,19 @@ fn append_member(out: &mut Vec<u8>, member: &Member<'_>) {
 }
 
 fn append_position(out: &mut Vec<u8>, epoch: Epoch, seq: u64) {
+    append_epoch(out, epoch);
+    out.push(b',');
+    append_seq(out, seq);
+}
+
+fn append_epoch(out: &mut Vec<u8>, epoch: Epoch) {
     out.extend_from_slice(b"\"epoch\":\"");
     epoch.append_to(out);
-    out.extend_from_slice(b"\",\"seq\":");
+    out.push(b'"');
+}
+
+fn append_seq(out: &mut Vec<u8>, seq: u64) {
+    out.extend_from_slice(b"\"seq\":");
     append_number(out, seq);
 }
 
@@ -269,6 +292,29 @@ pub fn encode_notice(out: &mut Vec<u8>, notice: &Notice<'_>) {
             }
             out.extend_from_slice(b",\"count\":");
             append_number(out, count);
+            out.extend_from_slice(b"}}");
+        }
+        Notice::Stale { topic, seq, silent_ms } => {
+            out.extend_from_slice(b"{\"stale\":{");
+            append_topic(out, topic);
+            out.push(b',');
+            append_seq(out, seq);
+            out.extend_from_slice(b",\"silent_ms\":");
+            append_number(out, silent_ms);
+            out.extend_from_slice(b"}}");
+        }
+        Notice::Live { topic, seq } => {
+            out.extend_from_slice(b"{\"live\":{");
+            append_topic(out, topic);
+            out.push(b',');
+            append_seq(out, seq);
+            out.extend_from_slice(b"}}");
+        }
+        Notice::Epoch { topic, epoch } => {
+            out.extend_from_slice(b"{\"epoch\":{");
+            append_topic(out, topic);
+            out.push(b',');
+            append_epoch(out, epoch);
             out.extend_from_slice(b"}}");
         }
     }

@@ -43,9 +43,13 @@ fn append_members(out: &mut Vec<u8>, command: &Command<'_>) {
         Command::Unsubscribe { filter }
         | Command::Pause { filter }
         | Command::Resume { filter } => append_text(out, "topic", filter.as_str()),
-        Command::Publish { topic, payload } => {
+        Command::Publish { topic, payload, count } => {
             append_text(out, "topic", topic.as_str());
             append_payload(out, *payload);
+            if *count {
+                append_key(out, "count");
+                out.extend_from_slice(b"true");
+            }
         }
         Command::History { topic, limit } => {
             append_text(out, "topic", topic.as_str());
@@ -55,7 +59,12 @@ fn append_members(out: &mut Vec<u8>, command: &Command<'_>) {
             }
         }
         Command::Presence { topic } => append_text(out, "topic", topic.as_str()),
-        Command::Stats | Command::Ping => {}
+        Command::Stats { filter } => {
+            if let Some(filter) = filter {
+                append_text(out, "topic", filter.as_str());
+            }
+        }
+        Command::Ping => {}
     }
 }
 
@@ -129,6 +138,10 @@ fn append_options(out: &mut Vec<u8>, options: &SubscribeOptions<'_>) {
     }
     if options.presence {
         append_key(out, "presence");
+        out.extend_from_slice(b"true");
+    }
+    if options.epochs {
+        append_key(out, "epochs");
         out.extend_from_slice(b"true");
     }
 }

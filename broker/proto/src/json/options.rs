@@ -2,14 +2,14 @@
 //! members of the command, the binary protocol in an object of their own; both come here.
 
 use super::tape::Value;
-use crate::command::FIELDS_MAX;
 use crate::command::quoted;
 use crate::command::{CommandError, Deadband, Delta, Epoch, Position, Since, SubscribeOptions};
+use crate::command::{FIELDS_MAX, KEY_LEVELS_MAX};
 use crate::topic::{Filter, Topic};
 
 /// The names of the options, in the order of their bits.
-const NAMES: [&str; 8] =
-    ["last", "since", "mode", "max_rate", "key", "fields", "deadband", "presence"];
+const NAMES: [&str; 9] =
+    ["last", "since", "mode", "max_rate", "key", "fields", "deadband", "presence", "epochs"];
 
 /// The bits of all options.
 pub(super) const MEMBERS: u32 = (1 << NAMES.len()) - 1;
@@ -58,6 +58,7 @@ pub(super) fn read<'a>(
             "fields" => options.fields = fields(&value)?,
             "deadband" => options.deadband = Some(deadband(&value)?),
             "presence" => options.presence = boolean("`presence`", &value)?,
+            "epochs" => options.epochs = boolean("`epochs`", &value)?,
             _ => {}
         }
     }
@@ -85,15 +86,17 @@ fn max_rate(value: &Value<'_, '_>) -> Result<f64, CommandError> {
     rate.ok_or_else(|| wrong("`max_rate`", "a number above 0"))
 }
 
-/// RFC 6901 §3: empty, or segments that each begin with a slash; `~` only as `~0` or `~1`.
+/// RFC 6901 §3: empty, or segments that each begin with a slash; `~` only as `~0` or `~1`. At most
+/// [`KEY_LEVELS_MAX`] segments: each is looked up in every message.
 fn pointer<'a>(value: &Value<'_, 'a>) -> Result<&'a str, CommandError> {
     let is_pointer = |text: &&str| {
         let mut tildes = text.split('~').skip(1);
         (text.is_empty() || text.starts_with('/'))
+            && text.split('/').count() <= KEY_LEVELS_MAX + 1
             && tildes.all(|rest| rest.starts_with(['0', '1']))
     };
     let text = value.as_str().filter(is_pointer);
-    text.ok_or_else(|| wrong("`key`", "a JSON pointer such as \"/symbol\""))
+    text.ok_or_else(|| wrong("`key`", "a JSON pointer of at most 32 levels, such as \"/symbol\""))
 }
 
 fn fields<'a>(value: &Value<'_, 'a>) -> Result<Vec<&'a str>, CommandError> {

@@ -172,7 +172,8 @@ impl Api {
 }
 
 fn write_place(out: &mut Vec<u8>, (epoch, seq): (Epoch, u64)) {
-    json::encode_success(out, &Answer::Published { epoch, seq, level: Level::Accepted });
+    let answer = Answer::Published { epoch, seq, level: Level::Accepted, subscribers: None };
+    json::encode_success(out, &answer);
 }
 
 /// What was fine when it was checked and is not any more: a topic was one too many.
