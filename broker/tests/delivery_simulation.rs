@@ -2,6 +2,8 @@
 //! and in virtual time, from a seed: whatever the interleaving, what a client gets of a topic is
 //! contiguous or announced, never comes twice, is what was published, and the accounts close.
 //!
+//! This is attack P-22: live messages beside those that are caught up with.
+//!
 //! A failure prints its seed and step; `ALTAVOZ_SEED=n cargo test --test delivery_simulation`
 //! replays it.
 
