@@ -134,11 +134,11 @@ export class Client extends Emitter<ClientEvents> {
   /**
    * Publishes, and tells the place the message was given. While there is no connection it waits for
    * one. Rejected with `connection_lost` if the answer was lost: whether the message was published
-   * is then not known.
+   * is then not known. With `count` the answer says how many subscriptions it matched.
    */
-  publish(topic: string, data: unknown): Promise<Published> {
+  publish(topic: string, data: unknown, options: { count?: boolean } = {}): Promise<Published> {
     const payload = data instanceof Uint8Array ? { base64: toBase64(data) } : { data };
-    return this.command({ op: "publish", topic, ...payload }, false) as Promise<unknown> as Promise<Published>;
+    return this.command({ op: "publish", topic, ...payload, ...options }, false) as Promise<unknown> as Promise<Published>;
   }
 
   /** The newest messages that are kept of a topic: 100, or `limit`, at most 1,000. */
@@ -153,9 +153,9 @@ export class Client extends Emitter<ClientEvents> {
     return this.command({ op: "presence", topic }) as Promise<unknown> as Promise<PresenceList>;
   }
 
-  /** What became of this connection's messages. */
-  stats(): Promise<Stats> {
-    return this.command({ op: "stats" }) as Promise<Stats>;
+  /** What became of this connection's messages, or of those of its subscription to this filter. */
+  stats(topic?: string): Promise<Stats> {
+    return this.command({ op: "stats", topic }) as Promise<Stats>;
   }
 
   /** The way there and back, in milliseconds. */

@@ -113,8 +113,10 @@ export class Feed {
       delete options.since;
     }
     const wasAway = this.#wasOn;
+    // Positions under a filter need the epochs of topics that begin later.
+    const epochs = this.isWild && !this.isLatest ? { epochs: true } : {};
     this.line.ask(
-      { op: "subscribe", topic: this.filter, ...spell(options) },
+      { op: "subscribe", topic: this.filter, ...spell(options), ...epochs },
       (ok) => this.#subscribed(ok, options, wasAway, from?.isWhole ?? false),
       (error) => this.#failed(error),
     );
@@ -132,7 +134,11 @@ export class Feed {
       const isGiven = !wasAway && given?.epoch === epoch;
       this.#positions.set(this.filter, { epoch, seq: isGiven ? given.seq : begins });
     }
-    if (this.isWild && isOtherEpoch && !asked.since) this.#positions.clear();
+    if (this.isWild) {
+      // The answer's epoch is good for every topic that has begun by now.
+      this.#epochs.clear();
+      if (!ok.recovered) this.#positions.clear();
+    }
     this.#epoch = epoch;
     this.#wasOn = true;
     this.tell("subscribed", { epoch, seq });
@@ -169,7 +175,7 @@ export class Feed {
     return newestFirst.length ? { since, isWhole: true } : undefined;
   }
 
-  /** The epoch of a topic under a filter with wildcards. */
+  /** The epoch of a topic that has begun under a filter with wildcards. */
   learn(topic: string, epoch: string): void {
     this.#epochs.set(topic, epoch);
   }

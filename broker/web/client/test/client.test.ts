@@ -14,6 +14,8 @@ test("a publish is told its place, and reaches who is subscribed", async () => {
   const placed = await client.publish("ticker/ACME", { price: 101.5 });
   expect(placed).toMatchObject({ seq: 1, level: "accepted" });
   expect(await seen.until(1)).toEqual([{ topic: "ticker/ACME", seq: 1, data: { price: 101.5 } }]);
+  expect((await client.publish("ticker/ACME", 2, { count: true })).subscribers).toBe(1);
+  expect(await client.stats("ticker/ACME")).toMatchObject({ topic: "ticker/ACME", matched: 2 });
 });
 
 test("what is asked before the connection stands waits for it", async () => {

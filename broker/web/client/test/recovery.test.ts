@@ -28,6 +28,30 @@ test("after a cut everything that was missed comes, without a hole and without a
   expect(seen.messages.map(({ seq }) => seq)).toEqual(Array.from({ length: 18 }, (_, at) => at + 1));
 });
 
+test("under a filter, too, also of topics that began meanwhile", async () => {
+  const broker = await startBroker();
+  const cable = await layCable(broker.port);
+  const [client, publisher] = [open(cable.url), open(broker.url)];
+  await publisher.publish("orders/old", 1);
+  const orders = client.subscribe<number>("orders/+");
+  const seen = collect(orders);
+  await orders.ready();
+  for (const topic of ["old", "new", "new"]) await publisher.publish(`orders/${topic}`, 2);
+  await seen.until(3);
+  for (let round = 1; round <= 2; round += 1) {
+    cable.cut();
+    await reaches(client, "waiting");
+    for (const topic of ["old", "new", `newer${round}`]) await publisher.publish(`orders/${topic}`, 3);
+    const recovered = next(orders, "recovered");
+    cable.restore();
+    expect(await recovered).toEqual({ recovered: true });
+    await seen.until(3 + 3 * round);
+  }
+  const seqs = (name: string) =>
+    seen.messages.filter(({ topic }) => topic === `orders/${name}`).map(({ seq }) => seq);
+  expect(["old", "new", "newer1", "newer2"].map(seqs)).toEqual([[2, 3, 4], [1, 2, 3, 4], [1], [1]]);
+});
+
 test("what is no longer kept is told as a gap", async () => {
   const broker = await startBroker("--history-messages", "2");
   const cable = await layCable(broker.port);

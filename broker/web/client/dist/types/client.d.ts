@@ -45,15 +45,17 @@ export declare class Client extends Emitter<ClientEvents> {
     /**
      * Publishes, and tells the place the message was given. While there is no connection it waits for
      * one. Rejected with `connection_lost` if the answer was lost: whether the message was published
-     * is then not known.
+     * is then not known. With `count` the answer says how many subscriptions it matched.
      */
-    publish(topic: string, data: unknown): Promise<Published>;
+    publish(topic: string, data: unknown, options?: {
+        count?: boolean;
+    }): Promise<Published>;
     /** The newest messages that are kept of a topic: 100, or `limit`, at most 1,000. */
     history<T = unknown>(topic: string, limit?: number): Promise<History<T>>;
     /** Who is subscribed to exactly this topic. */
     presence(topic: string): Promise<PresenceList>;
-    /** What became of this connection's messages. */
-    stats(): Promise<Stats>;
+    /** What became of this connection's messages, or of those of its subscription to this filter. */
+    stats(topic?: string): Promise<Stats>;
     /** The way there and back, in milliseconds. */
     ping(): Promise<number>;
     /** Any command of the protocol. One that may be repeated is sent again if its answer was lost. */

@@ -28,7 +28,7 @@ export declare class Feed {
     sync(): void;
     /** The broker has ended it, or never began it. */
     end(error: AltavozError): void;
-    /** The epoch of a topic under a filter with wildcards. */
+    /** The epoch of a topic that has begun under a filter with wildcards. */
     learn(topic: string, epoch: string): void;
     /** A message that the filter matches. */
     take(message: Message): void;
