@@ -102,6 +102,13 @@ pub struct Config {
     #[arg(value_parser = RangedU64ValueParser::<usize>::new().range(0..=WORKERS_MAX as u64))]
     pub workers: usize,
 
+    /// Hand all sends of a turn to the kernel in one call, by io_uring: less CPU where a message goes
+    /// to very many. Needs Linux 6.1 or newer, and a container that allows it
+    #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
+    pub io_uring: bool,
+
     /// Keep each worker on a core of its own
     #[arg(long, help_heading = "Network", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]

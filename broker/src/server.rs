@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use broker_proto::handshake::AllowedOrigins;
@@ -93,6 +93,9 @@ impl Server {
         let local_addr = plain_addr.or(tls_addr).ok_or(io::ErrorKind::InvalidInput)?;
         let mut reload = Reload::new(config.clone());
         let config = Arc::new(config);
+        if config.io_uring {
+            try_io_uring()?;
+        }
         let origins = AllowedOrigins::parse(&config.allow_origin)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let metrics = Arc::new(Metrics::new(count));
@@ -326,7 +329,7 @@ fn desk(shared: Arc<Shared>, wakers: Arc<[Waker]>) -> Desk {
 }
 
 fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+    thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
         if let Some(core) = core
             && !sys::pin_to(core)
         {
@@ -340,6 +343,16 @@ fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHa
             std::process::exit(70);
         }
     })
+}
+
+/// Says at the start what would end the workers.
+fn try_io_uring() -> io::Result<()> {
+    let refused = |error| format!("io_uring is not to be had here ({error}); leave out io_uring");
+    // In a thread of its own: where a ring goes, system calls of its thread may be interrupted.
+    let tried = thread::spawn(|| sys::ring::SendRing::new().map(drop)).join();
+    tried
+        .unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))
+        .map_err(|e| io::Error::other(refused(e)))
 }
 
 fn connections_max(config: &Config) -> u64 {

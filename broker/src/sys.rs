@@ -1,5 +1,7 @@
-//! What is asked of the operating system beyond sockets: descriptor limits and cores. The only
-//! module in which `unsafe` may ever stand; it needs none.
+//! What is asked of the operating system beyond sockets: descriptor limits, cores, and many sends in
+//! one call. The only module in which `unsafe` may stand, and there only in [`ring`].
+
+pub mod ring;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};

@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -97,6 +98,11 @@ impl Socket {
             None => write(&mut self.stream, bytes),
             Some(session) => write_sealed(&mut self.stream, session, bytes),
         }
+    }
+
+    /// The descriptor, where bytes go to the peer as they are.
+    pub fn plain(&self) -> Option<BorrowedFd<'_>> {
+        self.tls.is_none().then(|| self.stream.as_fd())
     }
 
     /// Sealed bytes that the kernel did not take yet. Always 0 without TLS.

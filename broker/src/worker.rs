@@ -22,10 +22,12 @@ use crate::hub::session::Budget;
 use crate::hub::workers::members;
 use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::sys::ring::SendRing;
 
 pub mod accept;
 pub mod admission;
 mod asked;
+mod batch;
 mod closing;
 pub mod connection;
 mod credentials;
@@ -41,6 +43,7 @@ mod system;
 
 use self::accept::{Accepting, Door};
 use self::admission::Admission;
+use self::batch::Batch;
 use self::connection::{Connection, Ticks};
 use self::drain::Drain;
 use self::flush::Stage;
@@ -103,6 +106,8 @@ pub struct Worker {
     /// The answer to the handshake at hand.
     response: Vec<u8>,
     stage: Stage,
+    /// Gathers the sends of a turn, if the settings ask for that.
+    batch: Option<Batch>,
     touched: Vec<u32>,
     /// Connections with more to read than their turn's share.
     run_queue: VecDeque<(usize, u32)>,
@@ -181,6 +186,7 @@ impl Worker {
             sealed: vec![0; sealed],
             response: Vec::new(),
             stage: Stage::default(),
+            batch: None,
             touched: Vec::new(),
             run_queue: VecDeque::new(),
             paused: Vec::new(),
@@ -193,8 +199,13 @@ impl Worker {
     /// Runs until the broker has been drained.
     ///
     /// # Errors
-    /// The kernel refuses to give events, which no turn can go on without.
+    /// The kernel refuses to give events, which no turn can go on without, or io_uring if the
+    /// settings ask for it.
     pub fn run(mut self) -> io::Result<()> {
+        if self.core.config.io_uring {
+            // Made by the thread that uses it.
+            self.batch = Some(Batch::new(SendRing::new()?));
+        }
         self.read_clock();
         self.tell_time_of_day();
         let mut events = Events::with_capacity(EVENTS_MAX);

@@ -17,6 +17,10 @@ pub enum Contender {
     /// Ours a second time: how much two measurements of the same thing differ.
     #[value(skip)]
     BrokerAgain,
+    /// Ours with all sends of a turn in one call.
+    Uring,
+    /// Ours with a flush delay of 20 ms.
+    Delayed,
     /// The bare loop: what epoll sockets cost with next to nothing around them.
     Bare,
     /// uWebSockets.js, its own publish/subscribe.
@@ -33,8 +37,15 @@ pub enum Contender {
 
 impl Contender {
     /// Those that the broker is compared with unless others are asked for.
-    pub const USUAL: [Self; 6] =
-        [Self::Bare, Self::Uws, Self::Tungstenite, Self::Ws, Self::Mosquitto, Self::Nats];
+    pub const USUAL: [Self; 7] = [
+        Self::Uring,
+        Self::Bare,
+        Self::Uws,
+        Self::Tungstenite,
+        Self::Ws,
+        Self::Mosquitto,
+        Self::Nats,
+    ];
 
     /// As it is called in the table.
     #[must_use]
@@ -42,6 +53,8 @@ impl Contender {
         match self {
             Self::Broker => "broker",
             Self::BrokerAgain => "broker again",
+            Self::Uring => "broker --io-uring",
+            Self::Delayed => "broker --flush-ms 20",
             Self::Bare => "bare loop",
             Self::Uws => "uWebSockets.js",
             Self::Tungstenite => "tokio-tungstenite",
@@ -51,7 +64,7 @@ impl Contender {
         }
     }
 
-    /// Whether it is the broker.
+    /// Whether it is the broker as it is by default.
     #[must_use]
     pub fn is_ours(self) -> bool {
         matches!(self, Self::Broker | Self::BrokerAgain)
@@ -63,7 +76,8 @@ impl Contender {
     /// If it can't be had: no network, no Node.
     pub fn fetch(self, tools: &Tools) -> anyhow::Result<()> {
         match self {
-            Self::Broker | Self::BrokerAgain | Self::Bare | Self::Tungstenite => Ok(()),
+            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed => Ok(()),
+            Self::Bare | Self::Tungstenite => Ok(()),
             Self::Uws | Self::Ws => tools.fetch_node(),
             Self::Mosquitto => tools.fetch_mosquitto(),
             Self::Nats => tools.fetch_nats(),
@@ -88,10 +102,15 @@ impl Contender {
             command
         };
         Ok(match self {
-            Self::Broker | Self::BrokerAgain => {
+            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed => {
                 let mut command = Command::new(tools.own("broker"));
                 command.args(["--workers", "1", "--pin", "false", "--listen"]);
                 command.arg(format!("127.0.0.1:{port}"));
+                match self {
+                    Self::Uring => command.arg("--io-uring"),
+                    Self::Delayed => command.args(["--flush-ms", "20"]),
+                    _ => &mut command,
+                };
                 command
             }
             Self::Bare => serve("bare"),
@@ -113,7 +132,7 @@ impl Contender {
     #[must_use]
     pub fn loadgen_flags(self, port: u16) -> Vec<String> {
         match self {
-            Self::Broker | Self::BrokerAgain => {
+            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed => {
                 vec![format!("--target-metrics=http://127.0.0.1:{port}/metrics")]
             }
             Self::Mosquitto => vec!["--protocol=mqtt".into()],

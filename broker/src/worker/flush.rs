@@ -32,10 +32,13 @@ impl Worker {
         let mut touched = std::mem::take(&mut self.touched);
         self.core.hub.outbox.take_touched(&mut touched);
         for &slot in &touched {
-            if let Some((pending, protocol)) = self.core.hub.take_pending(slot) {
+            if let Some((pending, protocol)) = self.core.hub.take_pending(slot)
+                && !self.plan(slot, pending, protocol)
+            {
                 self.flush_connection(slot as usize, pending, protocol);
             }
         }
+        self.send_planned();
         self.touched = touched;
         self.core.hub.outbox.clear();
         self.stage.of = None;
@@ -49,7 +52,6 @@ impl Worker {
         if protocol == Protocol::Sse && connection.backlog.is_none() {
             return self.flush_stream(slot);
         }
-        let counters = &self.core.metrics.workers[self.core.index];
         if let Some(backlog) = &mut connection.backlog {
             let before = backlog.bytes();
             for &frame in &self.stage.list {
@@ -59,15 +61,31 @@ impl Worker {
             return;
         }
         let bytes = self.stage.bytes(outbox, protocol);
+        let (length, outcome) = (bytes.len(), connection.socket.write(bytes));
+        self.settle_send(slot, (pending, protocol), length, outcome);
+    }
+
+    /// What was pending for a connection, `length` bytes, was offered to the kernel.
+    pub(super) fn settle_send(
+        &mut self,
+        slot: usize,
+        (pending, protocol): (NodeId, Protocol),
+        length: usize,
+        outcome: Outcome,
+    ) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let counters = &self.core.metrics.workers[self.core.index];
         counters.sends.add(1);
-        let sent = match connection.socket.write(bytes) {
+        let sent = match outcome {
             Outcome::Moved(sent) => sent,
             Outcome::WouldBlock => 0,
             Outcome::Ended => return self.remove(slot, CloseReason::Lost),
         };
         counters.bytes_out.add(sent as u64);
         let unsent = connection.socket.unsent();
-        if sent < bytes.len() || unsent > 0 {
+        if sent < length || unsent > 0 {
+            let outbox = &self.core.hub.outbox;
+            self.stage.load(outbox, pending, protocol);
             let mut backlog = keep(outbox, &self.stage.list, protocol, sent);
             backlog.set_sealed(unsent);
             connection.backlog = Some(Box::new(backlog));
