@@ -16,7 +16,7 @@ fn broker(arguments: &[&str]) -> Option<Broker> {
     // In a thread of its own: where a ring goes, system calls of its thread may be interrupted.
     let tried = std::thread::spawn(|| SendRing::new().map(drop)).join().expect("it does not panic");
     if let Err(error) = tried {
-        println!("no io_uring here ({error}): skipped");
+        eprintln!("no io_uring here ({error}): skipped");
         return None;
     }
     Some(Broker::start(&[&["--workers", "1", "--io-uring"], arguments].concat()))
