@@ -175,8 +175,8 @@ impl Verifier {
     }
 
     /// Refuses, for a day ([`REVOKED_KEPT_S`]), all tokens of `user` that were made (`iat`) up to
-    /// now or do not tell when. Open connections are another matter: see
-    /// [`Shared::disconnect`](crate::hub::Shared::disconnect).
+    /// now or do not tell when. His connections are
+    /// for the caller to end.
     pub fn revoke(&self, user: &str, now_unix_s: u64) {
         let mut revoked = locked(&self.revoked);
         if revoked.len() >= REVOKED_MAX {

@@ -237,6 +237,23 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub commands_per_second_max: u32,
 
+    /// Commands all connections of a user may send in a second, publishes apart, with a burst of
+    /// twice as many; more are answered rate_limited; 0 means no limit
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub commands_per_second_per_user_max: u32,
+
+    /// Messages a connection may publish in a second, with a burst of twice as many; more are
+    /// answered rate_limited; 0 means as many as the broker can take
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub publishes_per_second_max: u32,
+
+    /// Messages all connections of a user may publish in a second, likewise
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub publishes_per_second_per_user_max: u32,
+
     /// Pings and pongs a connection may send in a second, with a burst of ten times as many; more
     /// close with 1008
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 100)]
@@ -249,13 +266,25 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(0..=100_000_000))]
     pub connections_max: u32,
 
+    /// Most connections at once from one address; more are answered 429; 0 means no limit
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=100_000_000))]
+    pub connections_per_address_max: u32,
+
+    /// Memory the broker may use, in bytes; from 80 % of it on no new WebSocket is let in, from 90 %
+    /// on the largest backlogs are cut, from 95 % on only the last message of a topic is kept; 0
+    /// means no limit
+    #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u64).range(0..=TIB))]
+    pub memory_bytes_max: u64,
+
     /// New connections one address may open in a second, with a burst of ten times as many; more
     /// are answered 429; 0 means no limit
     #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
     pub connects_per_second_per_address_max: u32,
 
-    /// Hold connections from this machine to connects-per-second-per-address-max too
+    /// Hold connections from this machine to the limits per address too
     #[arg(long, help_heading = "Limits", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
     #[arg(default_value_t = false)]

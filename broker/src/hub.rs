@@ -18,7 +18,7 @@
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`accounts`] | what became of the messages |
 //! | [`presence`], [`silence`] | who is there; which topics should have had a message |
-//! | [`access`] | who may do what, and until when |
+//! | [`access`], [`rates`] | who may do what, until when and how often |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
@@ -61,6 +61,7 @@ mod past;
 mod pausing;
 pub mod presence;
 pub mod protocol;
+pub mod rates;
 pub mod session;
 pub mod shared;
 pub mod silence;
@@ -150,6 +151,8 @@ pub struct Hub {
     access: Access,
     /// Questions that the worker is to answer.
     asked: Vec<Arc<Question>>,
+    /// The topic up to which histories were given up for want of memory.
+    squeezed_to: usize,
 }
 
 /// Why a session must end, with what its peer is told.
@@ -213,6 +216,7 @@ impl Hub {
             changed: Vec::new(),
             access: Access::default(),
             asked: Vec::new(),
+            squeezed_to: 0,
         }
     }
 
@@ -402,7 +406,6 @@ impl Hub {
         match mail {
             Mail::Presence(change) => self.deliver_presence(&change),
             Mail::Silence(silence) => self.deliver_silence(&silence),
-            Mail::Disconnect(removal) => self.remove_sessions(&removal),
             Mail::Made(topic) => self.linger(topic, self.now_ms),
             Mail::Question(question) => self.asked.push(question),
             Mail::Message(_) | Mail::Drain => {}

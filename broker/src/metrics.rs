@@ -8,10 +8,13 @@ use std::time::Instant;
 
 mod close_reason;
 pub mod http;
+mod pressure;
 pub mod prometheus;
 
 pub use close_reason::CloseReason;
 use http::HttpMetrics;
+pub use pressure::{Gauge, Pressure};
+pub use prometheus::allocated_bytes;
 
 /// A number that one thread changes and any thread reads.
 ///
@@ -166,6 +169,8 @@ pub struct Metrics {
     pub tls_reloads: AtomicU64,
     /// Certificates that were refused then, the one before being kept.
     pub tls_reload_errors: AtomicU64,
+    /// How near to `memory_bytes_max` the broker is.
+    pub pressure: Gauge,
     /// When counting began.
     pub started: Instant,
 }
@@ -178,6 +183,7 @@ impl Metrics {
             http: HttpMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
+            pressure: Gauge::default(),
             tls_reloads: AtomicU64::new(0),
             tls_reload_errors: AtomicU64::new(0),
             started: Instant::now(),

@@ -38,6 +38,7 @@ mod fault;
 mod flush;
 mod handshakes;
 mod opening;
+mod pressure;
 mod read;
 mod system;
 
@@ -94,6 +95,7 @@ pub struct Worker {
     started: Instant,
     now: Ticks,
     next_sweep_ms: u64,
+    next_memory_ms: u64,
     connections: Slab<Connection>,
     /// By slot; swept densely.
     deadlines: Vec<Ticks>,
@@ -178,6 +180,7 @@ impl Worker {
             started,
             now: 0,
             next_sweep_ms: SWEEP_MS,
+            next_memory_ms: 0,
             connections: Slab::new(),
             deadlines: Vec::new(),
             next_generation: 0,
@@ -228,6 +231,7 @@ impl Worker {
         self.step_down();
         self.core.hub.handle_time(self.core.now_ms);
         self.end_sessions();
+        self.heed_memory();
         self.handshakes.begin_turn();
         // Whoever is put there from here on waits for the next turn: in each, one read for each.
         let waiting = self.run_queue.len();
@@ -331,7 +335,7 @@ impl Worker {
             return Duration::ZERO;
         }
         self.read_clock();
-        let mut until = self.next_sweep_ms;
+        let mut until = self.next_sweep_ms.min(self.next_memory_ms().unwrap_or(u64::MAX));
         for door in &self.doors {
             if let Accepting::PausedUntil(at_ms) = door.accepting() {
                 until = until.min(at_ms);

@@ -53,6 +53,32 @@ fn every_connection_of_connect_is_held_and_the_brokers_memory_is_shared_out() {
     assert!(own.is_some_and(Value::is_number), "{result:#}");
 }
 
+/// The broker asks for a token, and everybody has one; without, no run begins.
+#[test]
+fn with_a_token_a_run_is_let_in_and_without_it_is_not() {
+    let secret = "a secret that is good for tests!";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), secret).unwrap();
+    let broker = RealBroker::start(&["--auth-hmac-secret-file", file.path().to_str().unwrap()]);
+    let claims = serde_json::json!({
+        "sub": "loadgen", "exp": 4_000_000_000_u64, "sub_allow": ["#"], "pub_allow": ["#"],
+    });
+    let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+    let token = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap();
+    for protocol in ["json", "bin"] {
+        let flags = format!("fanout --subscribers 20 --rate 100 --protocol {protocol} {USUAL}");
+        let result = run(&broker, &format!("{flags} --token {token}"));
+        assert_eq!(number(&result, "/deliveries/delivered"), 1_400 + 600, "{protocol}");
+        let mut without = Command::new(LOADGEN);
+        without.args(flags.split_whitespace()).args(["--url", &broker.url()]);
+        let output = without.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert_ne!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains("unauthorized") && !said.contains(&token), "{said}");
+    }
+}
+
 #[test]
 fn every_message_of_notify_reaches_its_one_user() {
     let broker = RealBroker::start(&[]);

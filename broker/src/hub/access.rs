@@ -1,5 +1,4 @@
-//! Who a session is and what it may do: tokens come, are renewed, expire and are taken back, and
-//! every command is held against what they allow. The worker tells the time of day and ends the
+//! Who a session is and what it may do: tokens come, are renewed and expire, and every command is held against what they allow. The worker tells the time of day and ends the
 //! sessions named here.
 
 use std::collections::BTreeSet;
@@ -27,31 +26,6 @@ pub(super) struct Access {
     ended: Vec<(u32, u64, Disconnect)>,
     /// The time of day, in ms since 1970, when the broker's clock began.
     began_unix_ms: u64,
-}
-
-/// Sessions to be ended from outside.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
-    /// Which.
-    pub who: Who,
-    /// What they are told.
-    pub why: Disconnect,
-}
-
-/// One session, or all of a user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// The session of this number.
-    Session(u64),
-    /// All sessions of this user.
-    User(Box<str>),
-}
-
-impl Removal {
-    /// Takes back what a token allowed: 4403, and a client does not come back by itself.
-    pub fn revoked(who: Who) -> Self {
-        Self { who, why: forbidden("the permission was taken back") }
-    }
 }
 
 impl Hub {
@@ -227,19 +201,6 @@ impl Hub {
             false => ErrorCode::Forbidden,
         };
         CommandError::new(code, format!("no {right} right on {name}"))
-    }
-
-    /// Ends the sessions that a removal names, as far as they are here.
-    pub(super) fn remove_sessions(&mut self, removal: &Removal) {
-        let is_meant = |id: u64, grants: &Grants| match &removal.who {
-            Who::Session(session) => id == *session,
-            Who::User(user) => grants.user() == Some(user),
-        };
-        let here = (0..).zip(&self.sessions);
-        let sessions = here.filter_map(|(slot, held)| Some((slot, held.as_ref()?)));
-        let meant = sessions.filter(|(_, session)| is_meant(session.id, &session.grants));
-        let ended = meant.map(|(slot, session)| (slot, session.id, removal.why.clone()));
-        self.access.ended.extend(ended);
     }
 
     fn end(&mut self, slot: u32, why: Disconnect) {

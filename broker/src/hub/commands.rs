@@ -61,7 +61,9 @@ impl Hub {
         };
         self.spend(slot, now_ms)?;
         self.now_ms = self.now_ms.max(now_ms);
-        if let Err(error) = self.carry_out(slot, request.id, command, now_ms) {
+        let allowed = self.allow_command(slot, now_ms);
+        let done = allowed.and_then(|()| self.carry_out(slot, request.id, command, now_ms));
+        if let Err(error) = done {
             self.answer(slot, request.id, &Answer::Error(&error));
         }
         Ok(())
@@ -200,7 +202,9 @@ impl Hub {
         session.published += 1;
         let has_right = session.grants.may_publish(topic);
         let answered = may_publish(topic).and_then(|()| match has_right {
-            true => self.publish(topic, payload, native, now_ms),
+            true => self
+                .allow_publish(slot, now_ms)
+                .and_then(|()| self.publish(topic, payload, native, now_ms)),
             false => Err(self.no_right(slot, "publish", topic.as_str())),
         });
         match answered {

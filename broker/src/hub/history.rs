@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::message::Message;
 use crate::config::rules::Rule;
@@ -34,6 +34,8 @@ pub struct Kept {
 pub struct Budget {
     bytes: AtomicU64,
     bytes_max: u64,
+    /// Memory is short: nothing more may be kept, however little it is.
+    is_squeezed: AtomicBool,
 }
 
 impl History {
@@ -136,7 +138,7 @@ fn is_past(kept: &Kept, now_ms: u64, rule: &Rule) -> bool {
 impl Budget {
     /// Nothing is kept yet, and at most `bytes_max` may be.
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), bytes_max }
+        Self { bytes: AtomicU64::new(0), bytes_max, is_squeezed: AtomicBool::new(false) }
     }
 
     /// Bytes of memory held by what is kept.
@@ -147,7 +149,17 @@ impl Budget {
     /// Whether no more may be kept: of each topic then only the last message stays, and of a topic
     /// that keeps nothing yet not even that.
     pub fn is_spent(&self) -> bool {
-        self.bytes() > self.bytes_max
+        self.bytes() > self.bytes_max || self.is_squeezed()
+    }
+
+    /// Lets nothing more be kept, whatever the limit is, or no longer so.
+    pub fn squeeze(&self, is_squeezed: bool) {
+        self.is_squeezed.store(is_squeezed, Ordering::Relaxed);
+    }
+
+    /// Whether nothing more may be kept because memory is short.
+    pub fn is_squeezed(&self) -> bool {
+        self.is_squeezed.load(Ordering::Relaxed)
     }
 
     fn add(&self, bytes: u64) {

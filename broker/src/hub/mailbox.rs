@@ -9,7 +9,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::access::Removal;
 use super::ask::Question;
 use super::message::Message;
 use super::presence::PresenceMail;
@@ -26,8 +25,6 @@ pub enum Mail {
     Presence(Arc<PresenceMail>),
     /// Tell those who are subscribed that a topic fell silent, or is live again.
     Silence(Arc<SilenceMail>),
-    /// End these sessions.
-    Disconnect(Arc<Removal>),
     /// Look after this topic: someone who is no worker has made it.
     Made(Arc<Topic>),
     /// Answer this.
@@ -150,7 +147,7 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Presence(_) | Self::Silence(_) | Self::Disconnect(_) => 0,
+            Self::Presence(_) | Self::Silence(_) => 0,
             Self::Made(_) | Self::Question(_) | Self::Drain => 0,
         }
     }

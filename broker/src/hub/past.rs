@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use broker_proto::command::Position;
 
-use super::Hub;
 use super::catching::PAGE_BYTES;
 use super::cohort::Cohort;
 use super::history::{History, Kept};
@@ -14,6 +13,7 @@ use super::message::Message;
 use super::special::Start;
 use super::topic::Topic;
 use super::wanted::Wanted;
+use super::{Hub, TICK_TOPICS_MAX};
 
 /// Messages of one page.
 const PAGE_MESSAGES: usize = 64;
@@ -81,6 +81,21 @@ impl Hub {
             messages.push(kept.message.clone());
         }
         Page { gap, messages, next: None, newest: Some(last) }
+    }
+
+    /// Again and again, on one worker: while memory is short, all topics give up what they keep but
+    /// for their last message, a stretch of them at a time.
+    pub fn squeeze_history(&mut self, is_short: bool) {
+        let shared = self.shared.clone();
+        shared.history.squeeze(is_short);
+        if !is_short {
+            self.squeezed_to = 0;
+            return;
+        }
+        let mut topics = Vec::new();
+        let next = shared.directory.scan(self.squeezed_to, TICK_TOPICS_MAX, |_| true, &mut topics);
+        topics.iter().for_each(|topic| topic.trim(self.now_ms, &shared.history));
+        self.squeezed_to = next.unwrap_or(0);
     }
 
     /// Where a topic is to be gone on with after a position, and whether all of that is there.

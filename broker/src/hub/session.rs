@@ -31,6 +31,8 @@ pub struct Session {
     pub id: u64,
     /// The allowance for commands.
     pub budget: Budget,
+    /// The allowance for publishes.
+    pub publishes: Budget,
     /// Who it is and what it may do.
     pub grants: Arc<Grants>,
     /// When its token is to be looked at next, in ms of the broker's clock; 0 if never.
@@ -108,6 +110,7 @@ impl Session {
             waiting_bytes: 0,
             id,
             budget: Budget::default(),
+            publishes: Budget::default(),
             grants,
             look_at_ms: 0,
             ledger: Ledger::default(),

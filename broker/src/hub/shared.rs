@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Payload};
 use broker_proto::topic::Topic as TopicName;
 
-use super::access::Removal;
 use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
@@ -15,6 +14,7 @@ use super::interest::Interest;
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
+use super::rates::Users;
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
 use super::workers::{WorkerSet, members};
@@ -31,6 +31,8 @@ pub struct Shared {
     pub interest: Interest,
     /// What the topics keep together.
     pub history: Budget,
+    /// How much each user may still ask for.
+    pub users: Users,
     /// Checks tokens, and says what a client without one may do.
     pub verifier: Arc<Verifier>,
     /// Topics that must not fall silent.
@@ -95,6 +97,7 @@ impl Shared {
             directory: Directory::new(config.topics_max.into(), started_unix_s, rules),
             interest: Interest::default(),
             history: Budget::new(config.history_total_bytes_max),
+            users: Users::default(),
             verifier: Arc::new(Verifier::open()),
             silence: Silence::default(),
             mailboxes: (0..workers).map(mailbox).collect(),
@@ -183,16 +186,6 @@ impl Shared {
     pub fn post(&self, workers: WorkerSet, mail: &Mail, _order: &TopicState) -> WorkerSet {
         members(workers).fold(0, |wakes, worker| {
             let pushed = self.mailboxes[worker].push(mail.clone(), None);
-            wakes | u64::from(pushed.wake) << worker
-        })
-    }
-
-    /// Ends sessions, wherever they are. Returns the workers that must be woken; one that is not
-    /// does it within a second.
-    pub fn disconnect(&self, removal: Removal) -> WorkerSet {
-        let removal = Arc::new(removal);
-        (0..).zip(&self.mailboxes).fold(0, |wakes, (worker, mailbox)| {
-            let pushed = mailbox.push(Mail::Disconnect(removal.clone()), None);
             wakes | u64::from(pushed.wake) << worker
         })
     }

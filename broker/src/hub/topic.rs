@@ -166,6 +166,14 @@ impl Topic {
         state.left = true;
     }
 
+    /// Drops what is kept beyond the rule and the budget.
+    pub fn trim(&self, now_ms: u64, budget: &Budget) {
+        let TopicState { history, rule, .. } = &mut *self.lock();
+        if let Some(history) = history {
+            history.trim(now_ms, rule, budget);
+        }
+    }
+
     /// Marks the topic as removed, if nobody watches it, nobody used it for `linger_ms`, and it
     /// keeps no message; with `is_pressed`, room is scarce and what it keeps is given up.
     /// `remove` is called under the lock, so that the name is free before anyone sees it retired.

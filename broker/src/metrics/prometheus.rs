@@ -211,6 +211,9 @@ impl Scrape {
         let errors = self.0.tls_reload_errors.load(Ordering::Relaxed);
         let help = "Certificates that could not be taken over, the old one being kept";
         encode_counter(encoder, "tls_reload_errors", help, errors)?;
+        let pressure = self.0.pressure.get() as u64;
+        let help = "Memory is short: 1 no new clients, 2 backlogs are cut, 3 histories too";
+        encode_gauge(encoder, "memory_pressure", help, None, pressure)?;
         let uptime = self.0.started.elapsed().as_secs();
         let help = "Time since the broker started";
         encode_gauge(encoder, "uptime", help, Some(&Unit::Seconds), uptime)?;
@@ -268,6 +271,11 @@ fn encode_value(mut metric: MetricEncoder<'_>, kind: MetricType, value: u64) -> 
         MetricType::Counter => metric.encode_counter::<NoLabelSet, u64, u64>(&value, None),
         _ => metric.encode_gauge(&value),
     }
+}
+
+/// Bytes of memory in use, from the allocator; none if it does not tell.
+pub fn allocated_bytes() -> Option<u64> {
+    memory().map(|(allocated, _)| allocated)
 }
 
 /// Allocated and resident bytes, as jemalloc knows them.

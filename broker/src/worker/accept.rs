@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_proto::handshake::Refusal;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
+use super::admission::{Entry, Place};
 use super::connection::Connection;
 use super::{Worker, token_of};
 use crate::tls::Keyring;
@@ -99,11 +101,28 @@ impl Worker {
         }
     }
 
+    fn let_in(&self, peer: SocketAddr) -> Result<(Entry, Place), Refusal> {
+        let place = self.admission.count(peer.ip())?;
+        match self.admission.enter(peer.ip(), self.core.now_ms) {
+            Ok(entry) => Ok((entry, place)),
+            Err(refusal) => {
+                self.admission.give_back(&place);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// A connection that was let in is gone.
+    pub(super) fn let_out(&self, entry: Entry, place: &Place) {
+        self.admission.leave(entry);
+        self.admission.give_back(place);
+    }
+
     fn admit(&mut self, door: usize, stream: TcpStream, peer: SocketAddr) {
         self.core.counters().accepted.add(1);
         let keyring = self.doors[door].keyring.clone();
-        let let_in = match self.admission.enter(peer.ip(), self.core.now_ms) {
-            Ok(let_in) => let_in,
+        let (let_in, place) = match self.let_in(peer) {
+            Ok(found) => found,
             Err(refusal) => {
                 // Under TLS nothing can be said yet.
                 match keyring {
@@ -117,7 +136,7 @@ impl Worker {
             Ok(session) => session.map(Box::new),
             Err(error) => {
                 tracing::error!(%error, %peer, "no TLS session could be begun");
-                self.admission.leave(let_in);
+                self.let_out(let_in, &place);
                 self.core.counters().accept_errors.add(1);
                 return;
             }
@@ -130,13 +149,13 @@ impl Worker {
         let mut socket = Socket::new(stream, session);
         if let Err(error) = socket.register(self.poll.registry(), token_of(slot, generation)) {
             tracing::warn!(%error, %peer, "could not watch a new connection");
-            self.admission.leave(let_in);
+            self.let_out(let_in, &place);
             self.core.counters().accept_errors.add(1);
             return;
         }
         let max = self.core.config.message_bytes_max;
         let connection = Connection::new(socket, generation, self.now, max);
-        entry.insert(Connection { let_in, ..connection });
+        entry.insert(Connection { let_in, place, ..connection });
         self.arm(slot);
         self.core.counters().connections.add(1);
         if has_tls {

@@ -1,4 +1,5 @@
-//! Who may connect: the number of connections in all, and how many a second from one address.
+//! Who may connect: the number of connections in all and from one address, and how many a second
+//! from one address.
 //! Shared by the workers, asked once per accepted socket.
 
 use std::net::IpAddr;
@@ -11,7 +12,8 @@ use foldhash::fast::RandomState;
 use crate::config::Config;
 use crate::hub::session::Budget;
 
-/// Addresses that are remembered; beyond it all are forgotten at once, and start with a full burst.
+/// Addresses that are remembered; beyond it all are forgotten at once that have no connection
+/// counted, and start with a full burst.
 const ADDRESSES_MAX: usize = 65_536;
 /// Seconds' worth of connects that may come at once.
 const BURST_S: u32 = 10;
@@ -36,7 +38,23 @@ pub struct Admission {
     connections_max: u64,
     rate: u32,
     limit_loopback: bool,
-    addresses: DashMap<IpAddr, Budget, RandomState>,
+    per_address_max: u32,
+    addresses: DashMap<IpAddr, Address, RandomState>,
+}
+
+/// What is known of an address.
+#[derive(Debug, Default)]
+struct Address {
+    connects: Budget,
+    /// Its connections, if they are limited.
+    open: u32,
+}
+
+/// The place of a connection that was let in, to be given back.
+#[derive(Debug, Default)]
+pub struct Place {
+    /// The address that it counts for, if that has a limit.
+    address: Option<Box<IpAddr>>,
 }
 
 impl Admission {
@@ -48,7 +66,34 @@ impl Admission {
             connections_max,
             rate: config.connects_per_second_per_address_max,
             limit_loopback: config.limit_loopback,
+            per_address_max: config.connections_per_address_max,
             addresses: DashMap::with_hasher(RandomState::default()),
+        }
+    }
+
+    /// Counts a connection of an address, to be [given back](Self::give_back), or says that it has
+    /// as many as it may.
+    pub fn count(&self, address: IpAddr) -> Result<Place, Refusal> {
+        let limited = self.limit_loopback || !address.is_loopback();
+        if !limited || self.per_address_max == 0 {
+            return Ok(Place::default());
+        }
+        let mut held = self.addresses.entry(address).or_default();
+        if held.open >= self.per_address_max {
+            let max = self.per_address_max;
+            let message = format!("{address} has {max} connections, the limit");
+            return Err(Refusal::too_many_requests(message));
+        }
+        held.open += 1;
+        Ok(Place { address: Some(address.into()) })
+    }
+
+    /// A connection of an address is gone.
+    pub fn give_back(&self, place: &Place) {
+        if let Some(address) = &place.address
+            && let Some(mut held) = self.addresses.get_mut(&**address)
+        {
+            held.open = held.open.saturating_sub(1);
         }
     }
 
@@ -88,11 +133,11 @@ impl Admission {
 
     fn take(&self, address: IpAddr, now_ms: u64) -> bool {
         if self.addresses.len() >= ADDRESSES_MAX {
-            self.addresses.clear();
+            self.addresses.retain(|_, held| held.open > 0);
         }
         let burst = self.rate.saturating_mul(BURST_S);
         // Each worker's time is that of its turn's begin; the budget minds that it may go back.
-        self.addresses.entry(address).or_default().take(now_ms, self.rate, burst)
+        self.addresses.entry(address).or_default().connects.take(now_ms, self.rate, burst)
     }
 }
 
@@ -112,6 +157,22 @@ mod tests {
         config.limit_loopback = true;
         let gate = Admission::new(&config, 1_000);
         assert_eq!((0..100).filter(|_| gate.enter(local, 0).is_ok()).count(), 10);
+    }
+
+    #[test]
+    fn an_address_has_so_many_connections_and_gets_back_what_it_gives_up() {
+        let config = Config { connections_per_address_max: 2, ..Config::default() };
+        let gate = Admission::new(&config, 1_000);
+        let [far, other]: [IpAddr; 2] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
+        let first = gate.count(far).unwrap();
+        let _second = gate.count(far).unwrap();
+        assert_eq!(gate.count(far).unwrap_err().status(), 429);
+        assert!(gate.count(other).is_ok());
+        gate.give_back(&first);
+        assert!(gate.count(far).is_ok());
+        assert_eq!(gate.count(far).unwrap_err().status(), 429);
+        let local: IpAddr = "127.0.0.1".parse().unwrap();
+        assert!((0..100).all(|_| gate.count(local).is_ok()));
     }
 
     #[test]

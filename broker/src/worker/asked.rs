@@ -58,7 +58,13 @@ impl Worker {
         let disconnect = Disconnect { code, message, reason: CloseReason::Disconnected };
         let is_open = |slot: &usize| self.connections.get(*slot).is_some_and(Connection::is_open);
         let open: Vec<usize> = found.into_iter().filter(is_open).collect();
-        open.iter().for_each(|&slot| self.close(slot, &disconnect));
+        for &slot in &open {
+            match code {
+                // Only sent elsewhere: what waits for it is still its own.
+                CloseCode::GOING_AWAY => self.close(slot, &disconnect),
+                _ => self.end_session(slot, &disconnect),
+            }
+        }
         open.len() as u64
     }
 

@@ -67,18 +67,22 @@ impl Worker {
         self.close_behind(slot, &Disconnect { code, message: message.into(), reason });
     }
 
-    /// Ends the sessions whose token has expired or was taken back: what waits for them is dropped.
+    /// Ends the sessions whose token has expired.
     pub(super) fn end_sessions(&mut self) {
         for (slot, why) in self.core.hub.take_ended() {
-            let slot = slot as usize;
-            if !self.connections.get(slot).is_some_and(Connection::is_open) {
-                continue;
-            }
-            self.core.hub.take_pending(slot as u32);
-            match self.cut_backlog(slot) {
-                Some(_) => self.close_behind(slot, &why),
-                None => self.close(slot, &why),
-            }
+            self.end_session(slot as usize, &why);
+        }
+    }
+
+    /// Ends a session that may get nothing more: what waits for it is dropped.
+    pub(super) fn end_session(&mut self, slot: usize, why: &Disconnect) {
+        if !self.connections.get(slot).is_some_and(Connection::is_open) {
+            return;
+        }
+        self.core.hub.take_pending(slot as u32);
+        match self.cut_backlog(slot) {
+            Some(_) => self.close_behind(slot, why),
+            None => self.close(slot, why),
         }
     }
 
@@ -149,7 +153,7 @@ impl Worker {
         }
         self.core.counters().connections.sub(1);
         self.forget_handshake(connection.handshaking);
-        self.admission.leave(connection.let_in);
+        self.let_out(connection.let_in, &connection.place);
         Some(connection)
     }
 

@@ -4,7 +4,7 @@
 use broker_proto::handshake::HeadScanner;
 use broker_proto::ws::{Closing, Decoder, Role};
 
-use super::admission::Entry;
+use super::admission::{Entry, Place};
 use super::events::Cursor;
 use crate::config::Config;
 use crate::hub::backlog::Backlog;
@@ -25,6 +25,8 @@ const LINGER_MS: u64 = 1_000;
 pub struct Connection {
     /// Its socket.
     pub socket: Socket,
+    /// Its place among those that were let in.
+    pub place: Place,
     /// Its stream of frames.
     pub decoder: Decoder,
     /// Where it is in its life.
@@ -119,6 +121,7 @@ impl Connection {
     pub fn new(socket: Socket, generation: u32, now: Ticks, message_bytes_max: u32) -> Self {
         Self {
             socket,
+            place: Place::default(),
             decoder: Decoder::new(Role::Server, message_bytes_max),
             phase: Phase::Head(None),
             closing: Closing::new(),

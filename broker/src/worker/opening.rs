@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;
 use crate::hub::workers::session_number;
+use crate::metrics::Pressure;
 use crate::transport::Socket;
 
 /// The path of the broker's protocols.
@@ -111,6 +112,9 @@ impl Worker {
             let origin = upgrade.origin().unwrap_or_default();
             let message = format!("origin {origin} is not among those in allow_origin");
             return Err(Refusal::forbidden(message));
+        }
+        if self.core.metrics.pressure.get() >= Pressure::Refuse {
+            return Err(Refusal::unavailable("memory is short (memory_bytes_max)"));
         }
         let grants = match !is_echo && self.core.hub.shared().verifier.is_active() {
             true => {

@@ -1,6 +1,8 @@
 //! Attacks on what the broker has only so much of, rows R of the list: descriptors, connections
 //! and work are here, memory that fills up in `memory`.
 
+#[path = "resources/ceiling.rs"]
+mod ceiling;
 #[path = "resources/memory.rs"]
 mod memory;
 

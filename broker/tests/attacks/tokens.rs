@@ -185,6 +185,43 @@ fn a_10_a_session_stays_its_users() {
 }
 
 #[test]
+fn a_11_a_user_who_is_sent_away_gets_nothing_more_and_does_not_come_back_by_the_same_token() {
+    let operator = file("an-operator's-key-that-is-long\n");
+    let secret = file(SECRET);
+    let table = format!(
+        "[[api_key]]\nname = \"operator\"\nkey_file = {:?}\nscopes = [\"admin\"]\n",
+        path(&operator)
+    );
+    let settings = file(&table);
+    let keyed = ["--auth-hmac-secret-file", path(&secret), "--config", path(&settings)];
+    attack(&[&BYSTANDERS[..], &keyed].concat(), |broker| {
+        let more = json!({"sub_allow": ["a"], "iat": now_unix_s()});
+        let token = token(&more);
+        let mut first = connect(broker.address());
+        let mut second = connect(broker.address());
+        for client in [&mut first, &mut second] {
+            assert!(admit(client, &token).contains("ok"));
+            crate::publish::feed::subscribe(client, "a");
+        }
+        let mut other = admitted(broker, &json!({"sub": "bea", "pub_allow": ["a"]}));
+        let request = "DELETE /api/v1/connections?user=ana HTTP/1.1\r\nHost: h\r\n\
+            Connection: close\r\nAuthorization: Bearer an-operator's-key-that-is-long\r\n\r\n";
+        let answer = crate::support::http::exchange(broker.address(), request.as_bytes(), PATIENCE);
+        let answer = answer.expect("an answer");
+        assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"disconnected":2}"#));
+        publish(&mut other, "a", "1");
+        for client in [&mut first, &mut second] {
+            match client.receive(PATIENCE) {
+                Some(Received::Close(Some((4403, _)))) => {}
+                other => panic!("expected the end, got {other:?}"),
+            }
+        }
+        assert_eq!(bearer(broker, &token), 401, "what was made until now is worth nothing");
+        [closed("disconnected", 4403, 2), refused(401, 1)]
+    });
+}
+
+#[test]
 fn a_13_without_a_token_nothing_is_done_and_in_time_nobody_stays() {
     let _room = beside_others();
     let secret = file(SECRET);
