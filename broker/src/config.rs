@@ -18,6 +18,7 @@ use serde::Serialize;
 pub mod auth;
 mod changed;
 mod check;
+pub mod deflate;
 mod demo;
 mod file;
 pub mod keys;
@@ -27,6 +28,7 @@ pub mod tls;
 
 use self::auth::KeyEntry;
 pub use self::changed::changed;
+use self::deflate::Deflate;
 use self::keys::ApiKey;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 use self::tls::Tls;
@@ -194,6 +196,11 @@ pub struct Config {
     #[arg(long, help_heading = "Demos", value_name = "N", default_value_t = 1000)]
     #[arg(value_parser = value_parser!(u32).range(1..=100_000))]
     pub demo_updates_per_second: u32,
+
+    /// What is asked for under the heading Compression
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub deflate: Deflate,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]

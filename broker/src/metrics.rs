@@ -114,6 +114,10 @@ pub struct WorkerMetrics {
     pub read_pauses: Counter,
     /// Accepts that failed.
     pub accept_errors: Counter,
+    /// Bytes of messages that were compressed, as of the last second.
+    pub deflate_in: Counter,
+    /// What they were compressed to.
+    pub deflate_out: Counter,
     /// TLS handshakes completed.
     pub tls_handshakes: Counter,
     /// Those of them that went on from an earlier session.

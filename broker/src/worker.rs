@@ -29,6 +29,7 @@ pub mod admission;
 mod asked;
 mod batch;
 mod closing;
+mod codec;
 pub mod connection;
 mod credentials;
 mod deadlines;
@@ -45,6 +46,7 @@ mod system;
 use self::accept::{Accepting, Door};
 use self::admission::Admission;
 use self::batch::Batch;
+use self::codec::Codec;
 use self::connection::{Connection, Ticks};
 use self::drain::Drain;
 use self::flush::Stage;
@@ -110,6 +112,8 @@ pub struct Worker {
     stage: Stage,
     /// Gathers the sends of a turn, if the settings ask for that.
     batch: Option<Batch>,
+    deflated_stage: Stage,
+    codec: Codec,
     touched: Vec<u32>,
     /// Connections with more to read than their turn's share.
     run_queue: VecDeque<(usize, u32)>,
@@ -156,6 +160,7 @@ impl Worker {
         let Parts { index, config, origins, admission, shared, metrics, control, started } = parts;
         let hub = Hub::new(index, shared, config.clone(), metrics.clone());
         let head_limits = opening::head_limits(&config);
+        let codec = Codec::new(&config);
         let handshakes = Handshakes::new(config.tls.handshakes_max);
         let sealed = if config.tls.is_on() { read::READ_BYTES_MAX } else { 0 };
         let core = Core {
@@ -190,6 +195,8 @@ impl Worker {
             response: Vec::new(),
             stage: Stage::default(),
             batch: None,
+            deflated_stage: Stage::default(),
+            codec,
             touched: Vec::new(),
             run_queue: VecDeque::new(),
             paused: Vec::new(),

@@ -1,19 +1,18 @@
 //! What strangers and bad days do to a broker, each attack as a test named by its number in the
 //! project's list of attacks: H the opening handshake, F frames, P publish and subscribe,
-//! W the HTTP API, R resources, A tokens. All against the real process over TCP, never against a
-//! part of it.
+//! W the HTTP API, R resources, D compression, A tokens, T TLS. All against the real process over
+//! TCP, never against a part of it.
 //!
 //! Around every attack stand a `canary` (two bystanders that must lose nothing) and a `guard`
 //! (memory, descriptors and threads return to where they were).
-//!
-//! Not here, because there is nothing to attack yet: D
-//! (compression), T (TLS).
 
 #[path = "support/support.rs"]
 mod support;
 
 #[path = "attacks/canary.rs"]
 mod canary;
+#[path = "attacks/deflate.rs"]
+mod deflate;
 #[path = "attacks/frames.rs"]
 mod frames;
 #[path = "attacks/guard.rs"]
@@ -26,5 +25,7 @@ mod http;
 mod publish;
 #[path = "attacks/resources.rs"]
 mod resources;
+#[path = "attacks/tls.rs"]
+mod tls;
 #[path = "attacks/tokens.rs"]
 mod tokens;

@@ -1,6 +1,7 @@
 //! Conformance in compression by the Autobahn cases of sections 12 and 13, which the `kosoku` suite
-//! runs against the codec of `broker-proto` in both roles. The broker itself offers no compression,
-//! so a bare echo stands in for both ends: a thread and a socket around the codec.
+//! runs against the broker's `/echo`, and against the codec of `broker-proto` in both roles: there a
+//! bare echo stands in for both ends, a thread and a socket around the codec, that takes context over
+//! and knows every window, which the broker does not.
 
 #[path = "support/support.rs"]
 mod support;
@@ -22,6 +23,7 @@ use broker_proto::ws::deflate::{
 use broker_proto::ws::{
     CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_frame, encode_masked_frame,
 };
+use support::broker::Broker;
 use support::process::{Running, run};
 use support::tools;
 
@@ -36,6 +38,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES_MAX: u32 = 16 << 20;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const AGENT: &str = "altavoz";
+
+#[test]
+fn the_broker_conforms_in_compression() {
+    let Some(python) = tools::python() else { return };
+    let arguments = ["--echo", "--deflate", "--deflate-bytes-min", "0"];
+    let limits = ["--message-bytes-max", "16777216", "--backlog-bytes-max", "33554432"];
+    let more = ["--mailbox-bytes-max", "33554432", "--first-command-timeout-ms", "0"];
+    let broker = Broker::start(&[&arguments[..], &limits, &more].concat());
+    let reports = fresh_reports("deflate-broker");
+    let mut suite = Command::new(python.kosoku());
+    suite.args(CASES).arg("-o").arg(&reports).arg(broker.ws_url("/echo"));
+    run(&mut suite, SUITE_LIMIT).expect("kosoku runs to its end");
+    demand_conformance(&reports);
+    assert!(broker.metrics("altavoz_deflate_in_bytes_total") > 0.0, "nothing was compressed");
+}
 
 #[test]
 fn the_server_role_conforms_in_compression() {

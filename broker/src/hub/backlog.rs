@@ -33,6 +33,8 @@ pub struct Backlog {
 pub enum Waiting {
     /// A message for many.
     Shared(Arc<Message>),
+    /// One that is sent compressed; it must have been compressed already.
+    Deflated(Arc<Message>),
     /// A frame for this connection alone.
     Own(Box<[u8]>),
     /// The answer to a ping.
@@ -82,7 +84,7 @@ impl Backlog {
         self.bytes += (len - sent) as u64;
         match frame {
             Waiting::Own(_) | Waiting::Pong(_) => self.own_bytes += (len - sent) as u64,
-            Waiting::Shared(_) => self.messages += 1,
+            Waiting::Shared(_) | Waiting::Deflated(_) => self.messages += 1,
         }
         if self.frames.is_empty() {
             self.offset = sent;
@@ -157,7 +159,7 @@ impl Backlog {
         self.bytes -= sent as u64;
         while let Some(frame) = self.frames.front() {
             let left = frame.bytes(self.protocol).len() - self.offset;
-            if !matches!(frame, Waiting::Shared(_)) {
+            if frame.message().is_none() {
                 self.own_bytes -= left.min(sent) as u64;
             }
             if sent < left {
@@ -165,7 +167,7 @@ impl Backlog {
                 break;
             }
             match frame {
-                Waiting::Shared(message) => {
+                Waiting::Shared(message) | Waiting::Deflated(message) => {
                     self.messages -= 1;
                     if self.protocol == Protocol::Sse {
                         self.out.push(message.clone());
@@ -185,14 +187,14 @@ impl Backlog {
     /// what stands before an answer or a notice: that says what is true of what comes after it.
     pub fn take_messages(&mut self, may_go: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
         let (mut taken, mut at) = (Vec::new(), 0);
-        let own = self.frames.iter().rposition(|frame| !matches!(frame, Waiting::Shared(_)));
+        let own = self.frames.iter().rposition(|frame| frame.message().is_none());
         let free_from = own.map_or(usize::from(self.offset > 0), |own| own + 1);
         let protocol = self.protocol;
         let mut bytes = 0;
         self.frames.retain(|frame| {
             at += 1;
-            match frame {
-                Waiting::Shared(message) if at > free_from && may_go(message) => {
+            match frame.message() {
+                Some(message) if at > free_from && may_go(message) => {
                     bytes += frame.bytes(protocol).len() as u64;
                     taken.push(message.clone());
                     false
@@ -210,7 +212,7 @@ impl Backlog {
     /// Drops everything behind the first message, because the connection is too slow. What is
     /// left is sent before the close frame, so its topic and seq are the last that arrive.
     pub fn cut(&mut self) -> Option<Arc<Message>> {
-        let keep = self.frames.iter().position(|frame| matches!(frame, Waiting::Shared(_)));
+        let keep = self.frames.iter().position(|frame| frame.message().is_some());
         let kept = keep.map_or(usize::from(self.offset > 0), |at| at + 1);
         self.frames.truncate(kept);
         self.pong = None;
@@ -220,16 +222,13 @@ impl Backlog {
         for (at, frame) in self.frames.iter().enumerate() {
             let left = frame.bytes(self.protocol).len() - if at == 0 { self.offset } else { 0 };
             self.bytes += left as u64;
-            if !matches!(frame, Waiting::Shared(_)) {
+            if frame.message().is_none() {
                 self.own_bytes += left as u64;
             }
         }
         self.frames.shrink_to_fit();
         self.messages = u32::from(keep.is_some());
-        match self.frames.back() {
-            Some(Waiting::Shared(message)) => Some(message.clone()),
-            _ => None,
-        }
+        self.frames.back().and_then(Waiting::message).cloned()
     }
 
     #[cfg(not(debug_assertions))]
@@ -249,9 +248,19 @@ impl Backlog {
 }
 
 impl Waiting {
+    fn message(&self) -> Option<&Arc<Message>> {
+        match self {
+            Self::Shared(message) | Self::Deflated(message) => Some(message),
+            Self::Own(_) | Self::Pong(_) => None,
+        }
+    }
+
     fn bytes(&self, protocol: Protocol) -> &[u8] {
         match self {
             Self::Shared(message) => message.frame(protocol),
+            Self::Deflated(message) => {
+                message.deflated(protocol).expect("it was compressed before it had to wait")
+            }
             Self::Own(bytes) | Self::Pong(bytes) => bytes,
         }
     }

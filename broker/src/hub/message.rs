@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use broker_proto::command::Payload;
 use broker_proto::topic::Topic as TopicName;
+use broker_proto::ws::deflate::{Deflater, encode_deflated_frame};
 use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX};
 use broker_proto::{bin, json, sse};
 
@@ -30,6 +31,8 @@ pub struct Message {
     other: OnceLock<Frame>,
     /// The same as a server-sent event.
     event: OnceLock<Box<[u8]>>,
+    /// The frames compressed, in JSON and in binary; empty if that does not pay.
+    deflated: [OnceLock<Box<[u8]>>; 2],
 }
 
 impl Message {
@@ -55,6 +58,7 @@ impl Message {
             payload_is_json,
             other: OnceLock::new(),
             event: OnceLock::new(),
+            deflated: Default::default(),
         }
     }
 
@@ -73,11 +77,42 @@ impl Message {
         if protocol == Protocol::Sse {
             return self.event.get_or_init(|| self.to_event());
         }
+        self.encoded(protocol).bytes()
+    }
+
+    /// The frame compressed for subscribers that speak `protocol`: by whoever needs it first, and
+    /// for good. `None` if it is shorter than `bytes_min`, or compression does not make it shorter.
+    pub fn deflate(
+        &self,
+        protocol: Protocol,
+        bytes_min: usize,
+        deflater: &mut Deflater,
+    ) -> Option<&[u8]> {
+        let compress = || {
+            let plain = self.encoded(protocol);
+            let mut frame = Vec::new();
+            if plain.payload().len() >= bytes_min {
+                encode_deflated_frame(&mut frame, protocol.opcode(), plain.payload(), deflater);
+            }
+            let pays = frame.len() < plain.bytes().len();
+            if pays { frame.into_boxed_slice() } else { Box::default() }
+        };
+        let frame = self.deflated[usize::from(protocol == Protocol::Bin)].get_or_init(compress);
+        (!frame.is_empty()).then_some(frame)
+    }
+
+    /// The frame compressed, if it [was](Self::deflate) and that pays.
+    pub fn deflated(&self, protocol: Protocol) -> Option<&[u8]> {
+        let frame = self.deflated[usize::from(protocol == Protocol::Bin)].get()?;
+        (!frame.is_empty()).then_some(frame)
+    }
+
+    fn encoded(&self, protocol: Protocol) -> &Frame {
         if protocol == self.native {
-            return self.frame.bytes();
+            return &self.frame;
         }
         let build = || Frame::encode(self.topic.name(), self.seq, self.payload(), protocol).0;
-        self.other.get_or_init(build).bytes()
+        self.other.get_or_init(build)
     }
 
     fn to_event(&self) -> Box<[u8]> {
@@ -87,7 +122,7 @@ impl Message {
         event.into()
     }
 
-    /// Bytes of memory it holds, without the frame that may be derived later.
+    /// Bytes of memory it holds, without the frames that may be derived later.
     pub fn held_bytes(&self) -> usize {
         size_of::<Self>() + self.frame.bytes.capacity()
     }
@@ -139,5 +174,9 @@ impl Frame {
 
     fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    fn payload(&self) -> &[u8] {
+        &self.bytes[HEADER_BYTES_MAX..]
     }
 }

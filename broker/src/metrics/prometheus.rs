@@ -111,6 +111,8 @@ const PER_WORKER: &[PerWorker] = &[
     bytes(gauge("mailbox", "Bytes in the worker's mailbox", |w| &w.mailbox_bytes)),
     counter("read_pauses", "Times a connection was not read because a limit was reached", |w| &w.read_pauses),
     counter("accept_errors", "Accepts that failed", |w| &w.accept_errors),
+    bytes(counter("deflate_in", "Bytes of messages that were compressed", |w| &w.deflate_in)),
+    bytes(counter("deflate_out", "Bytes that they were compressed to", |w| &w.deflate_out)),
     counter("tls_handshakes", "TLS handshakes completed", |w| &w.tls_handshakes),
     counter("tls_resumed", "TLS handshakes that went on from an earlier session", |w| &w.tls_resumed),
     gauge("tls_handshaking", "TLS handshakes that are not over", |w| &w.tls_handshaking),

@@ -104,7 +104,9 @@ impl Worker {
     pub(super) fn plan(&mut self, slot: u32, pending: NodeId, protocol: Protocol) -> bool {
         let Some(batch) = &mut self.batch else { return false };
         let Some(connection) = self.connections.get(slot as usize) else { return true };
-        let is_alone = connection.backlog.is_some() || protocol == Protocol::Sse;
+        let is_alone = connection.backlog.is_some()
+            || protocol == Protocol::Sse
+            || connection.compression.window.is_some();
         if is_alone || connection.socket.plain().is_none() {
             return false;
         }

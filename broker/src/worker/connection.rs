@@ -5,6 +5,7 @@ use broker_proto::handshake::HeadScanner;
 use broker_proto::ws::{Closing, Decoder, Role};
 
 use super::admission::{Entry, Place};
+use super::codec::Compression;
 use super::events::Cursor;
 use crate::config::Config;
 use crate::hub::backlog::Backlog;
@@ -29,6 +30,8 @@ pub struct Connection {
     pub place: Place,
     /// Its stream of frames.
     pub decoder: Decoder,
+    /// What of it is compressed.
+    pub(super) compression: Compression,
     /// Where it is in its life.
     pub phase: Phase,
     /// Where it is in the closing handshake.
@@ -123,6 +126,7 @@ impl Connection {
             socket,
             place: Place::default(),
             decoder: Decoder::new(Role::Server, message_bytes_max),
+            compression: Compression::default(),
             phase: Phase::Head(None),
             closing: Closing::new(),
             backlog: None,

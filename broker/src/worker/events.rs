@@ -12,7 +12,6 @@ use broker_proto::sse::{self, Place};
 
 use super::Worker;
 use super::connection::Phase;
-use super::flush::keep;
 use crate::auth::Grants;
 use crate::hub::backlog::Waiting;
 use crate::hub::message::Message;
@@ -160,8 +159,7 @@ impl Worker {
         // The frame that was begun is ended as it is; those behind it wait without a cursor.
         let begun = ends.iter().position(|(end, _)| sent < *end).unwrap_or(ends.len());
         let start = ends.get(begun).map_or(bytes.len(), |(end, _)| *end);
-        let rest = &list[list.len().min(begun + 1)..];
-        let mut backlog = keep(outbox, rest, Protocol::Sse, 0);
+        let mut backlog = self.stage.rest(outbox, Protocol::Sse, begun + 1);
         backlog.push_first(Waiting::Own(bytes[sent..start].into()));
         backlog.set_sealed(unsent);
         for ((_, noted), &frame) in ends.into_iter().zip(list).skip(begun + 1).rev() {

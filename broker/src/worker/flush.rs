@@ -3,7 +3,10 @@
 
 use std::sync::atomic::Ordering;
 
+use broker_proto::ws::deflate::WindowBits;
+
 use super::Worker;
+use super::codec::Codec;
 use super::connection::{Connection, Phase};
 use crate::hub::backlog::{Backlog, Waiting};
 use crate::hub::outbox::{Frame, FrameId, NodeId, Outbox};
@@ -24,6 +27,10 @@ pub(super) struct Stage {
     of: Option<NodeId>,
     pub(super) list: Vec<FrameId>,
     bytes: Vec<u8>,
+    /// Where in `bytes` the frames of the list end, if some of them may be compressed.
+    ends: Vec<usize>,
+    /// The window that they were compressed for.
+    window: Option<WindowBits>,
 }
 
 impl Worker {
@@ -41,26 +48,31 @@ impl Worker {
         self.send_planned();
         self.touched = touched;
         self.core.hub.outbox.clear();
-        self.stage.of = None;
-        self.stage.bytes.shrink_to(STAGE_BYTES_KEPT);
+        for stage in [&mut self.stage, &mut self.deflated_stage] {
+            stage.of = None;
+            stage.bytes.shrink_to(STAGE_BYTES_KEPT);
+        }
+        self.codec.end_turn();
     }
 
     fn flush_connection(&mut self, slot: usize, pending: NodeId, protocol: Protocol) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         let outbox = &self.core.hub.outbox;
-        self.stage.load(outbox, pending, protocol);
+        let stages = (&mut self.stage, &mut self.deflated_stage);
+        let window = connection.compression.window;
+        let stage = staged(stages, &mut self.codec, outbox, (pending, protocol), window);
         if protocol == Protocol::Sse && connection.backlog.is_none() {
             return self.flush_stream(slot);
         }
         if let Some(backlog) = &mut connection.backlog {
             let before = backlog.bytes();
-            for &frame in &self.stage.list {
-                backlog.push(waiting(outbox, frame), 0);
+            for at in 0..stage.list.len() {
+                backlog.push(stage.waiting(outbox, protocol, at), 0);
             }
             self.settle_backlog(slot, before);
             return;
         }
-        let bytes = self.stage.bytes(outbox, protocol);
+        let bytes = stage.bytes(outbox, protocol);
         let (length, outcome) = (bytes.len(), connection.socket.write(bytes));
         self.settle_send(slot, (pending, protocol), length, outcome);
     }
@@ -85,8 +97,10 @@ impl Worker {
         let unsent = connection.socket.unsent();
         if sent < length || unsent > 0 {
             let outbox = &self.core.hub.outbox;
-            self.stage.load(outbox, pending, protocol);
-            let mut backlog = keep(outbox, &self.stage.list, protocol, sent);
+            let stages = (&mut self.stage, &mut self.deflated_stage);
+            let window = connection.compression.window;
+            let stage = staged(stages, &mut self.codec, outbox, (pending, protocol), window);
+            let mut backlog = stage.keep(outbox, protocol, sent);
             backlog.set_sealed(unsent);
             connection.backlog = Some(Box::new(backlog));
             connection.progress = self.now;
@@ -242,6 +256,26 @@ impl Worker {
     }
 }
 
+/// The stage with the bytes of a list for a connection that may be sent compressed messages, or not.
+fn staged<'s>(
+    (plain, deflated): (&'s mut Stage, &'s mut Stage),
+    codec: &mut Codec,
+    outbox: &Outbox,
+    (pending, protocol): (NodeId, Protocol),
+    window: Option<WindowBits>,
+) -> &'s Stage {
+    match window {
+        None => {
+            plain.load(outbox, pending, protocol);
+            plain
+        }
+        Some(window) => {
+            deflated.load_deflated(outbox, pending, protocol, window, codec);
+            deflated
+        }
+    }
+}
+
 impl Stage {
     /// Makes the list the one whose bytes are at hand.
     fn load(&mut self, outbox: &Outbox, pending: NodeId, protocol: Protocol) {
@@ -258,34 +292,89 @@ impl Stage {
         }
     }
 
+    /// Likewise, for connections whose messages are compressed where it pays. Those for many are
+    /// compressed for the largest window; who has a smaller one gets them as they are.
+    fn load_deflated(
+        &mut self,
+        outbox: &Outbox,
+        pending: NodeId,
+        protocol: Protocol,
+        window: WindowBits,
+        codec: &mut Codec,
+    ) {
+        if self.of == Some(pending) && self.window == Some(window) {
+            return;
+        }
+        self.of = Some(pending);
+        self.window = Some(window);
+        outbox.list(pending, &mut self.list);
+        self.bytes.clear();
+        self.ends.clear();
+        for &frame in &self.list {
+            let plain = outbox.bytes_of(frame, protocol);
+            match outbox.frame(frame) {
+                Frame::Shared(message) if window == WindowBits::MAX => {
+                    let (bytes_min, deflater) = codec.deflater(window);
+                    let frame = message.deflate(protocol, bytes_min, deflater).unwrap_or(plain);
+                    self.bytes.extend_from_slice(frame);
+                }
+                Frame::Shared(_) => self.bytes.extend_from_slice(plain),
+                Frame::Own(_) => codec.append(window, plain, &mut self.bytes),
+            }
+            self.ends.push(self.bytes.len());
+        }
+    }
+
     /// The bytes of the list; a single frame's need no staging.
     fn bytes<'a>(&'a self, outbox: &'a Outbox, protocol: Protocol) -> &'a [u8] {
         match self.list[..] {
-            [frame] => outbox.bytes_of(frame, protocol),
+            [frame] if self.ends.is_empty() => outbox.bytes_of(frame, protocol),
             _ => &self.bytes,
         }
     }
-}
 
-/// What is left of a list of which `sent` bytes are out.
-pub(super) fn keep(outbox: &Outbox, list: &[FrameId], protocol: Protocol, sent: usize) -> Backlog {
-    let mut backlog = Backlog::new(protocol);
-    let mut out = sent;
-    for &frame in list {
-        let len = outbox.bytes_of(frame, protocol).len();
-        if out >= len {
-            out -= len;
-        } else {
-            backlog.push(waiting(outbox, frame), out);
-            out = 0;
+    /// The bytes of the frame at this place of the list.
+    fn frame<'a>(&'a self, outbox: &'a Outbox, protocol: Protocol, at: usize) -> &'a [u8] {
+        match self.ends.get(at) {
+            None => outbox.bytes_of(self.list[at], protocol),
+            Some(&end) => &self.bytes[at.checked_sub(1).map_or(0, |before| self.ends[before])..end],
         }
     }
-    backlog
-}
 
-fn waiting(outbox: &Outbox, frame: FrameId) -> Waiting {
-    match outbox.frame(frame) {
-        Frame::Shared(message) => Waiting::Shared(message.clone()),
-        Frame::Own(_) => Waiting::Own(outbox.bytes_of(frame, Protocol::Json).into()),
+    /// The frame at this place of the list, to be sent later.
+    fn waiting(&self, outbox: &Outbox, protocol: Protocol, at: usize) -> Waiting {
+        let is_compressed = self.window == Some(WindowBits::MAX);
+        match outbox.frame(self.list[at]) {
+            Frame::Shared(message) if is_compressed && message.deflated(protocol).is_some() => {
+                Waiting::Deflated(message.clone())
+            }
+            Frame::Shared(message) => Waiting::Shared(message.clone()),
+            Frame::Own(_) => Waiting::Own(self.frame(outbox, protocol, at).into()),
+        }
+    }
+
+    /// The frames of the list from this place on, all of which wait.
+    pub(super) fn rest(&self, outbox: &Outbox, protocol: Protocol, from: usize) -> Backlog {
+        let mut backlog = Backlog::new(protocol);
+        for at in from..self.list.len() {
+            backlog.push(self.waiting(outbox, protocol, at), 0);
+        }
+        backlog
+    }
+
+    /// What is left of the list when `sent` bytes are out.
+    fn keep(&self, outbox: &Outbox, protocol: Protocol, sent: usize) -> Backlog {
+        let mut backlog = Backlog::new(protocol);
+        let mut out = sent;
+        for at in 0..self.list.len() {
+            let len = self.frame(outbox, protocol, at).len();
+            if out >= len {
+                out -= len;
+            } else {
+                backlog.push(self.waiting(outbox, protocol, at), out);
+                out = 0;
+            }
+        }
+        backlog
     }
 }

@@ -8,6 +8,7 @@ use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade
 
 use super::Worker;
 use super::admission::Entry;
+use super::codec::Compression;
 use super::connection::{Head, Phase};
 use super::credentials::{token_of, token_of_stream};
 use super::events::Asked;
@@ -33,7 +34,7 @@ const BIN_PROTOCOL: &str = "altavoz.v1.bin";
 
 /// What becomes of a connection with a complete head.
 enum Opening {
-    Upgrade(Protocol, Option<Arc<Grants>>),
+    Upgrade(Protocol, Option<Arc<Grants>>, Compression),
     Events(Asked, Option<Arc<Grants>>),
     Http,
 }
@@ -70,8 +71,8 @@ impl Worker {
         self.response.clear();
         let is_probe = self.connections.get(slot).is_some_and(|found| found.let_in == Entry::Probe);
         match self.decide(head, is_probe) {
-            Ok(Opening::Upgrade(protocol, grants)) => {
-                self.upgrade(slot, protocol, grants);
+            Ok(Opening::Upgrade(protocol, grants, compression)) => {
+                self.upgrade(slot, protocol, grants, compression);
                 self.handle_frames(slot, rest);
             }
             Ok(Opening::Events(asked, grants)) => self.open_stream(slot, &asked, grants),
@@ -124,13 +125,14 @@ impl Worker {
             false => None,
         };
         let name = upgrade.select_protocol(&[JSON_PROTOCOL, BIN_PROTOCOL]);
-        upgrade.write_response(&mut self.response, name, None);
+        let agreement = self.codec.agree(upgrade.offers(), grants.is_some());
+        upgrade.write_response(&mut self.response, name, agreement.as_ref());
         let protocol = match name {
             _ if is_echo => Protocol::Echo,
             Some(BIN_PROTOCOL) => Protocol::Bin,
             _ => Protocol::Json,
         };
-        Ok(Opening::Upgrade(protocol, grants))
+        Ok(Opening::Upgrade(protocol, grants, Compression::of(agreement.as_ref())))
     }
 
     /// What the token allows that a handshake shows, if it shows one and tokens are looked at.
@@ -141,8 +143,15 @@ impl Worker {
         verified.map(Some).map_err(|error| Refusal::unauthorized(error.to_string()))
     }
 
-    fn upgrade(&mut self, slot: usize, protocol: Protocol, grants: Option<Arc<Grants>>) {
+    fn upgrade(
+        &mut self,
+        slot: usize,
+        protocol: Protocol,
+        grants: Option<Arc<Grants>>,
+        compression: Compression,
+    ) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
+        connection.compression = compression;
         connection.phase = Phase::Open;
         connection.since = self.now;
         // An echo connection has no commands that could be waited for.

@@ -5,6 +5,7 @@ use broker_proto::bin;
 use broker_proto::command::Request;
 use broker_proto::ws::{CloseCode, Event, Opcode, ProtocolError, encode_frame};
 
+use super::codec::Codec;
 use super::connection::{Connection, Phase};
 use super::{Core, Worker};
 use crate::hub::protocol::Protocol;
@@ -86,7 +87,8 @@ impl Worker {
             if !matches!(connection.phase, Phase::Open) {
                 break;
             }
-            let (used, next) = self.core.handle_frame(slot as u32, connection, &mut bytes[at..]);
+            let (used, next) =
+                self.core.handle_frame(slot as u32, connection, &mut self.codec, &mut bytes[at..]);
             at += used;
             match next {
                 Some(Next::Go) => self.end_message(slot),
@@ -198,13 +200,15 @@ impl Core {
         &mut self,
         slot: u32,
         connection: &mut Connection,
+        codec: &mut Codec,
         bytes: &mut [u8],
     ) -> (usize, Option<Next>) {
-        let Connection { decoder, closing, backlog, budget, commanded, .. } = connection;
+        let Connection { decoder, compression, closing, backlog, budget, commanded, .. } =
+            connection;
         self.alone = true;
         #[cfg(test)]
         assert!(!bytes.ends_with(FAULT.as_bytes()), "a fault made on purpose");
-        let decoded = decoder.decode(bytes);
+        let decoded = codec.decode(decoder, *compression, bytes);
         self.alone = false;
         let (used, event) = match decoded {
             Ok((used, Some(event))) => (used, event),

@@ -17,6 +17,9 @@ impl Worker {
         let mailbox_bytes = shared.mailbox(self.core.index).bytes();
         let topics = shared.directory.len();
         self.core.counters().mailbox_bytes.set(mailbox_bytes);
+        let (message_bytes, wire_bytes) = self.codec.deflated_bytes();
+        self.core.counters().deflate_in.set(message_bytes);
+        self.core.counters().deflate_out.set(wire_bytes);
         let metrics = &self.core.metrics;
         metrics.topics.store(topics, Ordering::Relaxed);
         if self.core.index != 0 {

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use broker_proto::handshake::{ClientHandshake, HeadLimits, HeadScanner};
+use broker_proto::ws::deflate::{Inflater, Offer};
 use broker_proto::ws::{
     CloseCode, Decoder, Event, Opcode, ProtocolError, Role, close_payload, encode_masked_frame,
 };
@@ -45,6 +46,8 @@ pub(crate) struct WsClient {
     queue: VecDeque<Received>,
     chunk: Vec<u8>,
     protocol: Option<String>,
+    /// What is inflated with and into, if compression was agreed on.
+    deflate: Option<(Inflater, Vec<u8>)>,
 }
 
 impl WsClient {
@@ -73,18 +76,48 @@ impl WsClient {
         protocols: &[&str],
         headers: &[(&str, &str)],
     ) -> io::Result<Self> {
+        Self::over_with(wire, &ClientHandshake::new(KEY), host, path, protocols, headers)
+    }
+
+    /// Opens a WebSocket on `path` that may be compressed, if the broker agrees to `offer`.
+    pub(crate) fn connect_deflated(
+        address: SocketAddr,
+        path: &str,
+        protocols: &[&str],
+        offer: Offer,
+    ) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+        stream.set_nodelay(true)?;
+        let handshake = ClientHandshake::new(KEY).with_deflate(offer);
+        let host = address.to_string();
+        Self::over_with(Wire::Plain(stream), &handshake, &host, path, protocols, &[])
+    }
+
+    /// Whether messages may be compressed.
+    pub(crate) fn is_deflated(&self) -> bool {
+        self.deflate.is_some()
+    }
+
+    fn over_with(
+        wire: Wire,
+        handshake: &ClientHandshake,
+        host: &str,
+        path: &str,
+        protocols: &[&str],
+        headers: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let mut client = Self {
             stream: wire,
             decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX),
             queue: VecDeque::new(),
             chunk: vec![0; 64 * 1024],
             protocol: None,
+            deflate: None,
         };
-        let handshake = ClientHandshake::new(KEY);
         let mut request = Vec::new();
         handshake.write_request(&mut request, host, path, protocols, headers);
         client.send_raw(&request)?;
-        client.read_response(&handshake, protocols)?;
+        client.read_response(handshake, protocols)?;
         Ok(client)
     }
 
@@ -199,7 +232,9 @@ impl WsClient {
         let (head, rest) = received.split_at_mut(head_bytes);
         let accepted = handshake.verify(head, offered).map_err(io::Error::other)?;
         self.protocol = accepted.protocol.map(str::to_owned);
-        decode(&mut self.decoder, rest, &mut self.queue);
+        let agreement = accepted.deflate;
+        self.deflate = agreement.map(|agreed| (Inflater::new(agreed.server), Vec::new()));
+        decode(&mut self.decoder, &mut self.deflate, rest, &mut self.queue);
         Ok(())
     }
 
@@ -208,7 +243,8 @@ impl WsClient {
         match self.stream.read(&mut self.chunk) {
             Ok(0) => self.queue.push_back(Received::End),
             Ok(length) => {
-                decode(&mut self.decoder, &mut self.chunk[..length], &mut self.queue);
+                let input = &mut self.chunk[..length];
+                decode(&mut self.decoder, &mut self.deflate, input, &mut self.queue);
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock
@@ -220,9 +256,18 @@ impl WsClient {
     }
 }
 
-fn decode(decoder: &mut Decoder, mut input: &mut [u8], queue: &mut VecDeque<Received>) {
+fn decode(
+    decoder: &mut Decoder,
+    deflate: &mut Option<(Inflater, Vec<u8>)>,
+    mut input: &mut [u8],
+    queue: &mut VecDeque<Received>,
+) {
     loop {
-        match decoder.decode(input) {
+        let decoded = match deflate {
+            None => decoder.decode(input),
+            Some((inflater, scratch)) => decoder.decode_deflated(input, inflater, scratch),
+        };
+        match decoded {
             Ok((used, Some(event))) => {
                 queue.push_back(event.into());
                 input = &mut input[used..];
