@@ -100,8 +100,9 @@ impl Server {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let metrics = Arc::new(Metrics::new(count));
         let lifecycle = Arc::new(Lifecycle::default());
-        let unix_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
-        let shared = Shared::new(count, &config, unix_s).with_verifier(keys.watch()?);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = now.as_millis() as u64;
+        let shared = Shared::new(count, &config, unix_ms).with_verifier(keys.watch()?);
         let shared = Arc::new(shared);
         reload.add(topic_rules(&shared));
         if let Some(keyring) = &keyring {

@@ -44,16 +44,16 @@ pub struct DirectoryFull {
 struct ByName(Arc<Topic>);
 
 impl Directory {
-    /// An empty directory. `started_unix_s` makes epochs of different runs differ.
-    pub fn new(topics_max: u64, started_unix_s: u64, rules: Rules) -> Self {
+    /// An empty directory. `started_unix_ms` makes epochs of different runs differ.
+    pub fn new(topics_max: u64, started_unix_ms: u64, rules: Rules) -> Self {
         Self {
             topics: DashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
             rules: RwLock::new(Arc::new(rules)),
             rules_generation: AtomicU64::new(0),
             len: AtomicU64::new(0),
-            // Behind those of every earlier run, unless that made a million topics a second.
-            next_epoch: AtomicU64::new((started_unix_s << 20) + 1),
+            // Behind those of every earlier run, unless that made a million topics a millisecond.
+            next_epoch: AtomicU64::new((started_unix_ms << 20) + 1),
             topics_max,
         }
     }

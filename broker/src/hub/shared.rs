@@ -89,12 +89,12 @@ pub struct Published {
 
 impl Shared {
     /// The state of a broker with that many workers, where everybody may do everything.
-    /// `started_unix_s` makes epochs of different runs differ.
-    pub fn new(workers: usize, config: &Config, started_unix_s: u64) -> Self {
+    /// `started_unix_ms` makes epochs of different runs differ.
+    pub fn new(workers: usize, config: &Config, started_unix_ms: u64) -> Self {
         let mailbox = |_| Mailbox::new(config.mailbox_bytes_max);
         let rules = Rules::new(config);
         Self {
-            directory: Directory::new(config.topics_max.into(), started_unix_s, rules),
+            directory: Directory::new(config.topics_max.into(), started_unix_ms, rules),
             interest: Interest::default(),
             history: Budget::new(config.history_total_bytes_max),
             users: Users::default(),
