@@ -18,7 +18,7 @@ use crate::topic::{Filter, Topic};
 ///
 /// parse(b"\x81\x05\x01t\x00\xff", &mut Parser::new(), |request| {
 ///     assert_eq!(request.id, Some(Id::Number(5)));
-///     let Ok(Command::Publish { topic, payload }) = request.command else { panic!() };
+///     let Ok(Command::Publish { topic, payload, .. }) = request.command else { panic!() };
 ///     assert_eq!((topic.as_str(), payload), ("t", Payload::Opaque(b"\x00\xff")));
 /// });
 /// ```

@@ -18,7 +18,8 @@ use crate::topic::Topic;
 /// use broker_proto::json::encode_answer;
 ///
 /// let mut out = Vec::new();
-/// let answer = Answer::Published { epoch: Epoch::new(35), seq: 42, level: Level::Accepted };
+/// let (epoch, level) = (Epoch::new(35), Level::Accepted);
+/// let answer = Answer::Published { epoch, seq: 42, level, subscribers: None };
 /// encode_answer(&mut out, Some(Id::Raw("\"a\"")), &answer);
 /// assert_eq!(out, br#"{"id":"a","ok":{"epoch":"z","seq":42,"level":"accepted"}}"#);
 /// ```

@@ -22,7 +22,7 @@ use crate::topic::Filter;
 /// let mut parser = Parser::new();
 /// parser.parse(text, |request| {
 ///     assert_eq!(request.id, Some(Id::Raw("7")));
-///     let Ok(Command::Publish { topic, payload }) = request.command else { panic!() };
+///     let Ok(Command::Publish { topic, payload, .. }) = request.command else { panic!() };
 ///     assert_eq!(topic.as_str(), "ticker/ACME");
 ///     assert_eq!(payload, Payload::Json(br#"{"price": 1.50}"#), "kept as written");
 /// });
