@@ -16,10 +16,12 @@ use clap::{ArgAction, Parser, ValueEnum, value_parser};
 use serde::Serialize;
 
 pub mod auth;
+pub mod backplane;
 mod changed;
 mod check;
 pub mod deflate;
 mod demo;
+mod examples;
 mod file;
 pub mod keys;
 pub mod load;
@@ -27,8 +29,10 @@ pub mod rules;
 pub mod tls;
 
 use self::auth::KeyEntry;
+use self::backplane::Backplane;
 pub use self::changed::changed;
 use self::deflate::Deflate;
+use self::examples::EXAMPLES;
 use self::keys::ApiKey;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 use self::tls::Tls;
@@ -50,31 +54,6 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const TIB: u64 = 1024 * GIB;
-
-const EXAMPLES: &str = "\
-Where settings come from: a flag wins over an environment variable, that over the file, that over
-the default. A setting has one name everywhere: --ping-interval-ms, ALTAVOZ_PING_INTERVAL_MS, and
-in the file ping_interval_ms. An environment variable that is empty counts as not set.
-
-Examples:
-  broker                                          serve ws://127.0.0.1:8080/ws and its page
-  broker --auth-hmac-secret-file secret --listen 0.0.0.0:8080
-                                                  serve the network, to those who have a token
-  broker --open --listen 0.0.0.0:8080             serve the network, to everybody
-  broker --allow-origin https://example.com       browsers only from this site
-  broker --tls-self-signed                        wss://127.0.0.1:8443/ws too, for trying out
-  broker --open --tls-listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem
-                                                  serve the internet by TLS, to everybody
-  ALTAVOZ_LOG=debug broker --echo                 talkative, and with the echo end point
-  broker --demo                                   a stock board, a chat, a whiteboard … to look at
-  broker --config altavoz.toml --check            show what would apply, and whence, then exit
-
-altavoz.toml:
-  listen = \"0.0.0.0:8080\"
-  open = true
-  allow_origin = [\"https://example.com\", \"https://www.example.com\"]
-  ping_interval_ms = 20000
-  pin = false";
 
 /// The settings of a broker.
 ///
@@ -201,6 +180,11 @@ pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
     pub deflate: Deflate,
+
+    /// What is asked for under the heading Cluster
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub backplane: Backplane,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]

@@ -10,11 +10,13 @@
 //! | [`transport`] | a connection's socket |
 //! | [`tls`] | the certificate, and TLS as functions of bytes |
 //! | [`hub`] | topics, subscriptions, delivery; no sockets, no clock |
+//! | [`cluster`] | other nodes, by NATS |
 //! | [`control`] | HTTP: the page, health, metrics |
 //! | [`metrics`] | what is counted |
 //! | [`sys`] | the operating system: descriptors, cores |
 
 pub mod auth;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod demo;

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 mod close_reason;
+mod cluster;
 pub mod http;
 mod pressure;
 pub mod prometheus;
 
 pub use close_reason::CloseReason;
+pub use cluster::ClusterMetrics;
 use http::HttpMetrics;
 pub use pressure::{Gauge, Pressure};
 pub use prometheus::allocated_bytes;
@@ -165,6 +167,8 @@ pub struct Metrics {
     pub workers: Box<[WorkerMetrics]>,
     /// What the control plane counts.
     pub http: HttpMetrics,
+    /// What the cluster counts.
+    pub cluster: ClusterMetrics,
     /// Gauge: topics in the directory.
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
@@ -185,6 +189,7 @@ impl Metrics {
         Self {
             workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             http: HttpMetrics::default(),
+            cluster: ClusterMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
             pressure: Gauge::default(),

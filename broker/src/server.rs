@@ -14,6 +14,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::cluster::{self, Cluster};
 use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
@@ -70,6 +71,7 @@ pub struct Server {
     lifecycle: Arc<Lifecycle>,
     reload: Reload,
     demo: Option<Demo>,
+    cluster: Option<Cluster>,
 }
 
 impl Server {
@@ -138,6 +140,14 @@ impl Server {
             workers.push(spawn(index, core, worker)?);
         }
         let demo = Self::start_demo(&config, &shared, &wakers, started)?;
+        let parts = || cluster::Parts {
+            config: config.clone(),
+            host_name: sys::host_name(),
+            desk: desk(shared.clone(), wakers.clone()),
+            metrics: metrics.clone(),
+            started,
+        };
+        let cluster = config.backplane.is_on().then(|| Cluster::start(parts())).transpose()?;
         lifecycle.advance(Phase::Ready);
         let signals = Some(signals);
         Ok(Self {
@@ -152,6 +162,7 @@ impl Server {
             lifecycle,
             reload,
             demo,
+            cluster,
         })
     }
 
@@ -221,6 +232,9 @@ impl Server {
         for worker in self.workers {
             // A worker that panicked has ended the process already.
             let _ = worker.join();
+        }
+        if let Some(cluster) = self.cluster {
+            cluster.stop();
         }
         self.control.stop(CONTROL_GRACE);
     }

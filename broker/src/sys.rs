@@ -31,3 +31,9 @@ pub fn pin_to(core: usize) -> bool {
     set.set(core);
     sched_setaffinity(None, &set).is_ok()
 }
+
+/// The machine's name, as far as it is letters, digits, dots and dashes; empty if none is.
+pub fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-')).take(40).collect()
+}

@@ -34,6 +34,9 @@ pub(super) fn together(config: &Config, origins: &BTreeMap<String, Origin>) -> R
         "a long message could never pass from one worker to another",
     )?;
     access(config, origins)?;
+    if let Some(conflict) = config.backplane.conflict() {
+        return Err(conflict);
+    }
     if config.drain_timeout_ms + config.close_timeout_ms > SHUTDOWN_MS_MAX {
         return Err(format!(
             "{} and {} are more than {SHUTDOWN_MS_MAX} together: stopping may take no longer",

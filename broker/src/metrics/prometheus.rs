@@ -136,6 +136,7 @@ impl Collector for Scrape {
         self.encode_refusals(&mut encoder)?;
         self.encode_http(&mut encoder)?;
         self.encode_broker(&mut encoder)?;
+        self.0.cluster.encode(&mut encoder)?;
         encode_process(&mut encoder)
     }
 }
@@ -247,7 +248,7 @@ fn labels<'a>(worker: usize, name: &'a str, value: &'a str) -> impl EncodeLabelS
     ([("worker", worker as u64)], [(name, value)])
 }
 
-fn encode_counter(
+pub(super) fn encode_counter(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
@@ -257,7 +258,7 @@ fn encode_counter(
     encode_value(metric, MetricType::Counter, value)
 }
 
-fn encode_gauge(
+pub(super) fn encode_gauge(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,

@@ -1,0 +1,92 @@
+//! Other nodes, joined by NATS: what is published here goes to those who want it there, and the
+//! other way round.
+//!
+//! One thread with a tokio runtime of its own. A node whose NATS is away goes on by itself; the
+//! connection is made anew, with growing pauses, and what was lost meanwhile is announced. Nothing
+//! here may hold up a worker. `server` starts and stops it.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+#[cfg(feature = "nats")]
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::hub::desk::Desk;
+use crate::metrics::Metrics;
+
+#[cfg(feature = "nats")]
+mod connection;
+#[cfg(feature = "nats")]
+mod run;
+#[cfg(feature = "nats")]
+pub mod subject;
+
+#[cfg(feature = "nats")]
+pub use self::connection::{Bus, Names, Standing};
+
+/// What the cluster's thread is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// The name of this machine, for a node that was given none.
+    pub host_name: String,
+    /// The way to topics and workers.
+    pub desk: Desk,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// When the broker's clock began.
+    pub started: Instant,
+}
+
+/// This node's part in a cluster, while it runs.
+#[derive(Debug)]
+pub struct Cluster {
+    thread: JoinHandle<()>,
+    #[cfg(feature = "nats")]
+    stop: watch::Sender<bool>,
+}
+
+impl Cluster {
+    /// Starts the thread, named `cluster`. Does not wait for a connection: NATS may come later.
+    ///
+    /// # Errors
+    /// `InvalidInput`: a file that the settings name can't be read or holds no secret, or this
+    /// broker was built without NATS. Else what the system says when it gives no thread.
+    #[cfg(feature = "nats")]
+    pub fn start(parts: Parts) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let secrets = connection::Secrets::read(&parts.config.backplane)
+            .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+        let (stop, stopping) = watch::channel(false);
+        let run = run::run(parts, secrets, stopping);
+        let thread = std::thread::Builder::new()
+            .name("cluster".into())
+            .spawn(move || runtime.block_on(run))?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Not in this build.
+    ///
+    /// # Errors
+    /// `InvalidInput`, always.
+    #[cfg(not(feature = "nats"))]
+    pub fn start(parts: Parts) -> io::Result<Self> {
+        drop(parts);
+        let message = "backplane: this broker was built without NATS";
+        Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+    }
+
+    /// Says good-bye to the other nodes and waits for the thread to end.
+    pub fn stop(self) {
+        #[cfg(feature = "nats")]
+        // Nobody listens only if the thread is gone already.
+        let _ = self.stop.send(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the cluster's thread panicked");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A real nats-server on a free port, in a folder of its own; ended by its id when dropped.
+//!
+//! A file that needs it takes it in with `#[path = "support/nats.rs"] mod nats;` beside `support`.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::process::Running;
+use crate::support::tools;
+
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A running server with JetStream.
+pub(crate) struct NatsServer {
+    process: Option<Running>,
+    address: SocketAddr,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+impl NatsServer {
+    /// Starts one; `None` where it can't be had.
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with these arguments besides.
+    pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        tools::nats_server()?;
+        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = free.local_addr().expect("it is bound");
+        drop(free);
+        let folder = tempfile::tempdir().expect("a folder");
+        let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
+        let mut server = Self { process: None, address, arguments, folder };
+        server.resume();
+        Some(server)
+    }
+
+    /// Starts it again, on the same port and with what it has stored.
+    pub(crate) fn resume(&mut self) {
+        let program = tools::nats_server().expect("it was there before");
+        let mut command = Command::new(program);
+        command.args(["--addr", "127.0.0.1", "--port", &self.address.port().to_string()]);
+        command.arg("--jetstream").arg("--store_dir").arg(self.folder.path());
+        command.args(&self.arguments);
+        let mut process = Running::start(&mut command).expect("nats-server can be run");
+        let deadline = Instant::now() + START_LIMIT;
+        while TcpStream::connect(self.address).is_err() {
+            assert!(process.wait(Duration::ZERO).is_none(), "{}", process.stderr.text());
+            assert!(Instant::now() < deadline, "nats-server does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.process = Some(process);
+    }
+
+    /// Kills it.
+    pub(crate) fn kill(&mut self) {
+        drop(self.process.take());
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.as_ref().expect("it runs").signal(signal);
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a setting.
+    pub(crate) fn url(&self) -> String {
+        format!("nats://{}", self.address)
+    }
+}
