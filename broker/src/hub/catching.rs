@@ -390,8 +390,8 @@ impl Hub {
         let cohort =
             special.cohorts.iter().find(|&&key| self.cohorts[key as usize].wanted() == wanted);
         match cohort {
-            Some(&key) => self.cohorts[key as usize].snapshot(message),
-            None => super::cohort::Cohort::new(wanted.clone(), list).snapshot(message),
+            Some(&key) => self.cohorts[key as usize].snapshot(message, self.now_ms),
+            None => super::cohort::Cohort::new(wanted.clone(), list).snapshot(message, self.now_ms),
         }
     }
 }

@@ -219,15 +219,27 @@ impl Cohort {
     }
 
     /// The newest message of a topic or key as a new member is to have it: with a dead band the
-    /// one that later messages are held against.
-    pub fn snapshot(&mut self, message: &Arc<Message>) -> Arc<Message> {
+    /// one that later messages are held against; where there is none yet, this becomes it, if all
+    /// members have it.
+    pub fn snapshot(&mut self, message: &Arc<Message>, now_ms: u64) -> Arc<Message> {
         let mut reading = Reading::default();
         let wanted = self.wanted.clone();
         let key =
             wanted.key.as_deref().and_then(|pointer| reading.object(message)?.pointed(pointer));
-        let key = KeyRef { topic: message.topic().id(), key: key.unwrap_or("") };
-        let sent = self.index.get(&key).and_then(|&place| self.values[place as usize].sent.clone());
-        sent.unwrap_or_else(|| self.project(message))
+        let (topic, key) = (message.topic().id(), key.unwrap_or(""));
+        let place = self.index.get(&KeyRef { topic, key }).copied();
+        if let Some(sent) = place.and_then(|place| self.values[place as usize].sent.clone()) {
+            return sent;
+        }
+        let snapshot = self.project(message);
+        if let Some(band) = &wanted.deadband
+            && (wanted.from_last || self.members.len() == 1)
+            && let Some(place) = self.place(topic, key, now_ms)
+        {
+            let number = reading.object(message).and_then(|object| object.number(&band.field));
+            self.note_sent(place, number, &snapshot, now_ms);
+        }
+        snapshot
     }
 
     /// The value of the member that tells a topic's values apart.
@@ -290,18 +302,23 @@ impl Cohort {
             _ => (message.topic().id(), false),
         };
         if let Some((place, number)) = value {
-            let (interval_ms, band) = (self.wanted.interval_ms, &self.wanted.deadband);
-            let value = &mut self.values[place as usize];
-            value.free_ms = later(now_ms, interval_ms);
-            if let Some(band) = band {
-                value.last = number.or(value.last);
-                value.sent = Some(message.clone());
-                if band.max_silence_ms > 0 {
-                    value.silence_ms = now_ms + u64::from(band.max_silence_ms);
-                }
-            }
+            self.note_sent(place, number, &message, now_ms);
         }
         Emission { message, mark, is_of_key }
+    }
+
+    /// The members have this message of a value, with this number in it, from now on.
+    fn note_sent(&mut self, place: u32, number: Option<f64>, message: &Arc<Message>, now_ms: u64) {
+        let (interval_ms, band) = (self.wanted.interval_ms, &self.wanted.deadband);
+        let value = &mut self.values[place as usize];
+        value.free_ms = later(now_ms, interval_ms);
+        if let Some(band) = band {
+            value.last = number.or(value.last);
+            value.sent = Some(message.clone());
+            if band.max_silence_ms > 0 {
+                value.silence_ms = now_ms + u64::from(band.max_silence_ms);
+            }
+        }
     }
 
     /// A message cut down to the fields that are wanted. A payload that is no object has none to

@@ -20,6 +20,9 @@ pub struct Wanted {
     pub fields: Box<[Box<str>]>,
     /// Only what moved enough.
     pub deadband: Option<Band>,
+    /// With a dead band: it began with the value of each topic, so that later ones are held against
+    /// that. Who got none is to have the first that comes, and is served apart.
+    pub from_last: bool,
 }
 
 /// How far a number must move from what was last sent.
@@ -61,7 +64,9 @@ impl Wanted {
             delta: deadband.delta,
             max_silence_ms: deadband.max_silence_ms.unwrap_or(0),
         });
+        let begins_with_values = options.last || options.since.is_some();
         Ok(Arc::new(Self {
+            from_last: band.is_some() && begins_with_values,
             latest,
             interval_ms: rate.map_or(0, interval),
             key: options.key.map(Into::into),

@@ -117,3 +117,67 @@ fn after_a_long_silence_the_newest_comes_however_little_it_moved() {
     let stats = viewer.stats();
     assert_eq!((stats.matched, stats.sent, stats.pending), (5, 3, 0));
 }
+
+#[test]
+fn with_the_last_value_later_ones_are_measured_against_it() {
+    let broker = Broker::start(&["--workers", "1"]);
+    let mut publisher = feed::connect(broker.address());
+    publish(&mut publisher, "p/a", r#"{"x":20}"#);
+    for (topic, filter) in [("p/a", "p/a"), ("p/b", "p/+")] {
+        if topic != "p/a" {
+            publish(&mut publisher, topic, r#"{"x":20}"#);
+        }
+        let command = format!(
+            r#"{{"id":1,"op":"subscribe","topic":"{filter}","last":true,"deadband":{{"field":"x","abs":1}}}}"#
+        );
+        let (mut viewer, _) = Viewer::subscribe(&broker, &command);
+        while viewer.stats().sent < if filter == topic { 1 } else { 2 } {}
+        let before = viewer.early().len();
+        for x in ["20.5", "19.5", "20"] {
+            publish(&mut publisher, topic, &format!(r#"{{"x":{x}}}"#));
+        }
+        let seq = publish(&mut publisher, topic, r#"{"x":21}"#);
+        let text = format!(r#"{{"topic":"{topic}","seq":{seq},"data":{{"x":21}}}}"#);
+        assert_eq!(viewer.next(), text, "after {before} of the past");
+        assert_eq!(viewer.stats().filtered, 3);
+    }
+}
+
+/// Who gets no last value gets the first that comes, whoever else is subscribed.
+#[test]
+fn who_did_not_ask_for_the_last_value_gets_the_first_one() {
+    let broker = Broker::start(&["--workers", "1"]);
+    let mut publisher = feed::connect(broker.address());
+    publish(&mut publisher, "t", r#"{"x":20}"#);
+    let deadband = r#""deadband":{"field":"x","abs":1}"#;
+    let (mut plain, _) = Viewer::subscribe(
+        &broker,
+        &format!(r#"{{"id":1,"op":"subscribe","topic":"t",{deadband}}}"#),
+    );
+    let command = format!(r#"{{"id":1,"op":"subscribe","topic":"t","last":true,{deadband}}}"#);
+    let (mut informed, _) = Viewer::subscribe(&broker, &command);
+    assert_eq!(informed.next(), r#"{"topic":"t","seq":1,"data":{"x":20}}"#);
+    publish(&mut publisher, "t", r#"{"x":20.5}"#);
+    assert_eq!(plain.next(), r#"{"topic":"t","seq":2,"data":{"x":20.5}}"#);
+    publish(&mut publisher, "t", r#"{"x":21.4}"#);
+    assert_eq!(informed.next(), r#"{"topic":"t","seq":3,"data":{"x":21.4}}"#);
+    let stats = plain.stats();
+    assert_eq!((stats.sent, stats.pending), (1, 1), "0.9 from what it has: {stats:?}");
+}
+
+#[test]
+fn after_a_pause_values_are_measured_against_what_the_resume_gave() {
+    let broker = Broker::start(&["--workers", "1"]);
+    let mut publisher = feed::connect(broker.address());
+    let command = r#"{"id":1,"op":"subscribe","topic":"t","deadband":{"field":"x","abs":1}}"#;
+    let (mut viewer, _) = Viewer::subscribe(&broker, command);
+    publish(&mut publisher, "t", r#"{"x":1}"#);
+    assert_eq!(viewer.next(), r#"{"topic":"t","seq":1,"data":{"x":1}}"#);
+    viewer.answer(r#"{"id":2,"op":"pause","topic":"t"}"#);
+    publish(&mut publisher, "t", r#"{"x":5}"#);
+    viewer.answer(r#"{"id":3,"op":"resume","topic":"t"}"#);
+    assert_eq!(viewer.next(), r#"{"topic":"t","seq":2,"data":{"x":5}}"#);
+    publish(&mut publisher, "t", r#"{"x":5.5}"#);
+    publish(&mut publisher, "t", r#"{"x":6}"#);
+    assert_eq!(viewer.next(), r#"{"topic":"t","seq":4,"data":{"x":6}}"#);
+}

@@ -108,8 +108,8 @@ fn fields_cut_a_message_down_and_a_snapshot_is_what_later_messages_are_held_agai
     assert_eq!(handle(&mut cohort, &first, 0), Some(r#"{"p":100}"#.into()));
     let second = feed.message(0, r#"{"p":105,"v":2}"#);
     assert_eq!(handle(&mut cohort, &second, 1), None);
-    assert_eq!(cohort.snapshot(&second).seq(), 1);
-    let snapshot = cohort.snapshot(&second);
+    assert_eq!(cohort.snapshot(&second, 0).seq(), 1);
+    let snapshot = cohort.snapshot(&second, 0);
     assert_eq!(snapshot.payload(), Payload::Json(br#"{"p":100}"#));
 }
 
