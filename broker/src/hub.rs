@@ -31,6 +31,7 @@ use broker_proto::ws::{CloseCode, Opcode};
 use slab::Slab;
 
 use crate::config::Config;
+use crate::metrics::accounts::dropped;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
 
 pub mod access;
@@ -144,6 +145,8 @@ pub struct Hub {
     drained: Vec<u32>,
     /// Sessions that are looked at once a second, because they do not keep up.
     slow_sessions: Vec<u32>,
+    /// Bytes of memory of what is put aside for all of them.
+    held_back_bytes: u64,
     /// Sessions that can't be served any more.
     hopeless: Vec<u32>,
     /// Topics with many members, of whom some came or went in this second.
@@ -212,6 +215,7 @@ impl Hub {
             held: Vec::new(),
             drained: Vec::new(),
             slow_sessions: Vec::new(),
+            held_back_bytes: 0,
             hopeless: Vec::new(),
             changed: Vec::new(),
             access: Access::default(),
@@ -250,7 +254,10 @@ impl Hub {
         if let Some(session) = self.session(slot)
             && let Some(slow) = session.slow.take()
         {
-            session.ledger.add_ended(Counts::dropped(slow.messages()));
+            let (messages, counted_bytes) = (slow.messages(), slow.counted_bytes);
+            session.ledger.add_ended(Counts::dropped(messages));
+            self.count_dropped(dropped::ENDED, messages);
+            self.held_back_bytes -= counted_bytes;
         }
         while let Some(subscription) =
             self.session(slot).and_then(|session| session.subscriptions.last().copied())

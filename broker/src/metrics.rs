@@ -6,12 +6,14 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+pub mod accounts;
 mod close_reason;
 mod cluster;
 pub mod http;
 mod pressure;
 pub mod prometheus;
 
+use accounts::Accounts;
 pub use close_reason::CloseReason;
 pub use cluster::ClusterMetrics;
 use http::HttpMetrics;
@@ -136,6 +138,8 @@ pub struct WorkerMetrics {
     pub panics: Counter,
     /// Turns of the event loop.
     pub turns: Counter,
+    /// What became of the messages that were not simply sent.
+    pub accounts: Accounts,
     /// WebSocket connections ended, by [`CloseReason`].
     pub closes: [Counter; CloseReason::COUNT],
 }
@@ -173,6 +177,10 @@ pub struct Metrics {
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
     pub backlog_total: AtomicU64,
+    /// Gauge: bytes of memory of what topics keep, held against `history_total_bytes_max`.
+    pub history_bytes: AtomicU64,
+    /// Gauge: messages that topics keep.
+    pub history_messages: AtomicU64,
     /// Certificates taken over from their files while the broker ran.
     pub tls_reloads: AtomicU64,
     /// Certificates that were refused then, the one before being kept.
@@ -192,6 +200,8 @@ impl Metrics {
             cluster: ClusterMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
+            history_bytes: AtomicU64::new(0),
+            history_messages: AtomicU64::new(0),
             pressure: Gauge::default(),
             tls_reloads: AtomicU64::new(0),
             tls_reload_errors: AtomicU64::new(0),

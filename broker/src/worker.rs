@@ -267,6 +267,7 @@ impl Worker {
             self.report();
         }
         self.deliver();
+        self.shed();
         self.resume();
     }
 

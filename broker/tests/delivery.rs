@@ -22,6 +22,8 @@ mod epochs;
 mod last;
 #[path = "delivery/latest.rs"]
 mod latest;
+#[path = "delivery/metrics.rs"]
+mod metrics;
 #[path = "delivery/pause.rs"]
 mod pause;
 #[path = "delivery/positions.rs"]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Hub;
 use super::accounts::Counts;
-use super::cohort::{Emission, Reading};
+use super::cohort::{Counts as CohortCounts, Emission, Reading};
 use super::lists::Watched;
 use super::message::Message;
 use super::session::{Seat, Session};
@@ -34,7 +34,7 @@ impl Hub {
         }
         let frame = self.outbox.add_shared(message.clone());
         let is_one = keys.len() == 1;
-        let (mut count, mut has_special) = (0, false);
+        let (mut count, mut filtered, mut has_special) = (0, 0, false);
         let Self { lists, sessions, outbox, held, .. } = self;
         for key in &mut keys {
             let list = lists.list(*key);
@@ -58,6 +58,7 @@ impl Hub {
                 let Some(session) = &mut sessions[subscriber.slot as usize] else { continue };
                 if !is_one && outbox.ends_with(session.pending, frame) {
                     session.ledger.add(*key, Counts::FILTERED);
+                    filtered += 1;
                     continue;
                 }
                 if let Some(slow) = &mut session.slow {
@@ -65,6 +66,7 @@ impl Hub {
                         held.push((subscriber.slot, *key));
                     } else {
                         session.ledger.add(*key, Counts::FILTERED);
+                        filtered += 1;
                     }
                     continue;
                 }
@@ -73,6 +75,7 @@ impl Hub {
                 count += 1;
             }
         }
+        self.count_filtered(filtered);
         self.deliver_held(message);
         if has_special {
             keys.retain(|key| *key != NO_LIST);
@@ -120,6 +123,23 @@ impl Hub {
         }
     }
 
+    fn count_filtered(&self, count: u64) {
+        if count > 0 {
+            self.counters().accounts.filtered.add(count);
+        }
+    }
+
+    /// A cohort that had `before` has taken a message: what it passed over counts for each member.
+    fn count_passed(&self, cohort: u32, before: CohortCounts) {
+        let served = &self.cohorts[cohort as usize];
+        let (now, members) = (served.counts(), served.members.len() as u64);
+        if now.conflated > before.conflated {
+            let conflated = (now.conflated - before.conflated) * members;
+            self.counters().accounts.conflated.add(conflated);
+        }
+        self.count_filtered((now.filtered - before.filtered) * members);
+    }
+
     fn count_deliveries(&self, count: usize) {
         self.counters().deliveries.add(count as u64);
         self.counters().messages_out.add(count as u64);
@@ -133,10 +153,13 @@ impl Hub {
             while let Some(cohort) = self.special_of(key, |held| held.cohorts.get(at).copied()) {
                 at += 1;
                 let served = &mut self.cohorts[cohort as usize];
-                let was_due_ms = served.next_due_ms();
-                match served.handle_message(message, &mut reading, self.now_ms) {
+                let (was_due_ms, before) = (served.next_due_ms(), served.counts());
+                let emission = served.handle_message(message, &mut reading, self.now_ms);
+                let is_due_ms = served.next_due_ms();
+                self.count_passed(cohort, before);
+                match emission {
                     Some(emission) => count += self.emit(cohort, &emission, keys),
-                    None if served.next_due_ms() == was_due_ms => {}
+                    None if is_due_ms == was_due_ms => {}
                     None => self.arm(cohort),
                 }
             }
@@ -150,16 +173,21 @@ impl Hub {
         count
     }
 
-    /// Under a filter with paused subscriptions: this topic will have something new for them.
+    /// Paused subscriptions skip a message; under a filter this topic will have something new for
+    /// them.
     fn touch(&mut self, list: u32, message: &Message) {
         let list = self.lists.list(list);
         let matched = list.matched;
+        let paused = list.special.as_ref().map_or(0, |held| held.paused);
         if let (Watched::Filter { .. }, Some(held)) = (&list.watched, &mut list.special)
             && held.paused > 0
             && (held.touched.len() < TOUCHED_MAX
                 || held.touched.contains_key(&message.topic().id()))
         {
             held.touched.insert(message.topic().id(), (message.topic().clone(), matched));
+        }
+        if paused > 0 {
+            self.counters().accounts.skipped.add(paused.into());
         }
     }
 
@@ -182,7 +210,7 @@ impl Hub {
         let by_request = cohort.wanted().is_jumpy();
         let (list, is_latest) = (cohort.list, cohort.wanted().latest);
         let is_keyed = cohort.wanted().key.is_some();
-        let mut count = 0;
+        let (mut count, mut filtered) = (0, 0);
         for member in &mut cohort.members {
             let Some(session) = &mut sessions[member.slot as usize] else { continue };
             if let Some(had) = &mut member.had {
@@ -198,6 +226,7 @@ impl Hub {
             }
             if keys.len() > 1 && owner(session, keys, &self.specials) != Some(list) {
                 session.ledger.add(list, Counts::FILTERED);
+                filtered += 1;
             } else if session.slow.is_some() || (is_latest && session.waiting > 0) {
                 held.push((member.slot, list));
             } else {
@@ -206,6 +235,7 @@ impl Hub {
                 count += 1;
             }
         }
+        self.count_filtered(filtered);
         let mut held = std::mem::take(&mut self.held);
         for (slot, list) in held.drain(..) {
             self.hold_back(slot, list, &emission.message, mark, by_request);

@@ -33,6 +33,7 @@ pub struct Kept {
 #[derive(Debug)]
 pub struct Budget {
     bytes: AtomicU64,
+    messages: AtomicU64,
     bytes_max: u64,
     /// Memory is short: nothing more may be kept, however little it is.
     is_squeezed: AtomicBool,
@@ -41,7 +42,7 @@ pub struct Budget {
 impl History {
     /// Keeps a message, which must be the next of its topic, and drops what is too much.
     pub fn push(&mut self, message: Arc<Message>, now_ms: u64, rule: &Rule, budget: &Budget) {
-        let bytes = message.held_bytes() as u64;
+        let (bytes, before) = (message.held_bytes() as u64, self.size());
         if budget.is_spent() && bytes > self.bytes {
             // It would take more than what it takes the place of.
             self.clear(budget);
@@ -50,14 +51,19 @@ impl History {
         }
         self.kept.push_back(Kept { message, at_ms: now_ms });
         self.bytes += bytes;
-        budget.add(bytes);
-        self.trim(now_ms, rule, budget);
+        self.cut(now_ms, rule, budget.would_be_spent(bytes));
+        budget.change(before, self.size());
     }
 
     /// Drops what is too old or too much. The newest is kept for as long as the rule keeps the
     /// last value, whatever its size.
     pub fn trim(&mut self, now_ms: u64, rule: &Rule, budget: &Budget) {
-        let squeezed = budget.is_spent();
+        let before = self.size();
+        self.cut(now_ms, rule, budget.is_spent());
+        budget.change(before, self.size());
+    }
+
+    fn cut(&mut self, now_ms: u64, rule: &Rule, squeezed: bool) {
         let messages_max = if squeezed { 0 } else { rule.history_messages as usize };
         while let Some(oldest) = self.kept.front() {
             let is_last = self.kept.len() == 1;
@@ -68,15 +74,17 @@ impl History {
             if is_history || (is_last && age_ms < rule.last_ms) {
                 break;
             }
-            self.pop(budget);
+            self.pop();
         }
     }
 
     /// Drops everything.
     pub fn clear(&mut self, budget: &Budget) {
+        let before = self.size();
         while !self.kept.is_empty() {
-            self.pop(budget);
+            self.pop();
         }
+        budget.change(before, self.size());
     }
 
     /// Whether messages that were published at that time or later are kept no more.
@@ -118,12 +126,16 @@ impl History {
         self.kept.range(skipped as usize..)
     }
 
-    fn pop(&mut self, budget: &Budget) {
+    /// Bytes and messages.
+    fn size(&self) -> (u64, u64) {
+        (self.bytes, self.kept.len() as u64)
+    }
+
+    fn pop(&mut self) {
         if let Some(oldest) = self.kept.pop_front() {
             let bytes = oldest.message.held_bytes() as u64;
             self.bytes -= bytes;
             self.dropped_ms = oldest.at_ms.max(1);
-            budget.sub(bytes);
         }
         if self.kept.capacity() > 32 && self.kept.len() * 4 < self.kept.capacity() {
             self.kept.shrink_to(self.kept.len() * 2);
@@ -138,7 +150,8 @@ fn is_past(kept: &Kept, now_ms: u64, rule: &Rule) -> bool {
 impl Budget {
     /// Nothing is kept yet, and at most `bytes_max` may be.
     pub fn new(bytes_max: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), bytes_max, is_squeezed: AtomicBool::new(false) }
+        let (bytes, messages) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { bytes, messages, bytes_max, is_squeezed: AtomicBool::new(false) }
     }
 
     /// Bytes of memory held by what is kept.
@@ -146,10 +159,20 @@ impl Budget {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Messages that are kept.
+    pub fn messages(&self) -> u64 {
+        self.messages.load(Ordering::Relaxed)
+    }
+
     /// Whether no more may be kept: of each topic then only the last message stays, and of a topic
     /// that keeps nothing yet not even that.
     pub fn is_spent(&self) -> bool {
-        self.bytes() > self.bytes_max || self.is_squeezed()
+        self.would_be_spent(0)
+    }
+
+    /// The same, with so many bytes more.
+    fn would_be_spent(&self, bytes: u64) -> bool {
+        self.bytes() + bytes > self.bytes_max || self.is_squeezed()
     }
 
     /// Lets nothing more be kept, whatever the limit is, or no longer so.
@@ -162,11 +185,14 @@ impl Budget {
         self.is_squeezed.load(Ordering::Relaxed)
     }
 
-    fn add(&self, bytes: u64) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    fn sub(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    /// A topic kept so many bytes and messages before, and keeps so many after. Where one message
+    /// takes the place of another there is often nothing to note, and no line to fight over.
+    fn change(&self, before: (u64, u64), after: (u64, u64)) {
+        if before.0 != after.0 {
+            self.bytes.fetch_add(after.0.wrapping_sub(before.0), Ordering::Relaxed);
+        }
+        if before.1 != after.1 {
+            self.messages.fetch_add(after.1.wrapping_sub(before.1), Ordering::Relaxed);
+        }
     }
 }

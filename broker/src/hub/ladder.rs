@@ -22,6 +22,7 @@ use super::topic::Topic;
 use super::{Disconnect, Hub};
 use crate::config::rules::Overload;
 use crate::metrics::CloseReason;
+use crate::metrics::accounts::{dropped, gap, step};
 
 /// Bytes that a slow session is given at once when its socket has taken all.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -56,8 +57,12 @@ impl Hub {
             None => {
                 session.slow = Some(Box::new(Slow::new(Rung::Latest, now_ms)));
                 self.slow_sessions.push(slot);
+                self.count_step(step::DOWN_TO_LATEST);
             }
-            Some(slow) if slow.rung == Rung::Holding => slow.rung = Rung::Latest,
+            Some(slow) if slow.rung == Rung::Holding => {
+                slow.rung = Rung::Latest;
+                self.count_step(step::DOWN_TO_LATEST);
+            }
             Some(_) => {}
         }
         true
@@ -79,7 +84,13 @@ impl Hub {
         let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
         let Some(Session { slow: Some(slow), ledger, .. }) = self.session(slot) else { return };
         slow.held_back_ms = now_ms;
-        slow.shrink(bytes_max / 2, |list| ledger.add_put_aside(list, Counts::dropped(1)));
+        let mut dropped = 0;
+        slow.shrink(bytes_max / 2, |list| {
+            ledger.add_put_aside(list, Counts::dropped(1));
+            dropped += 1;
+        });
+        self.count_dropped(dropped::SLOW, dropped);
+        self.settle_held_back(slot);
     }
 
     fn take_back_one(&mut self, slot: u32, message: &Arc<Message>) {
@@ -93,6 +104,7 @@ impl Hub {
         let Session { slow, ledger, .. } = session;
         let (Some(list), Some(slow)) = (list, slow) else {
             ledger.add_put_aside(list.unwrap_or(NO_LIST), Counts::dropped(1));
+            self.count_dropped(dropped::SLOW, 1);
             return;
         };
         if message.topic().rule().overload == Overload::DropOldest {
@@ -102,6 +114,7 @@ impl Hub {
         let put = (list, message.clone());
         if let Some(passed) = slow.newest.put(message.topic().id(), put, now_ms, false) {
             ledger.add_put_aside(passed, Counts::CONFLATED);
+            self.counters().accounts.conflated.add(1);
         }
         self.tell_slow(slot, list);
     }
@@ -111,8 +124,7 @@ impl Hub {
         let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) else {
             return;
         };
-        if !slow.told.contains(&list) {
-            slow.told.push(list);
+        if slow.told.insert(list) {
             let now = serving(slow.rung);
             self.tell_mode(slot, list, now, ModeReason::Slow);
         }
@@ -150,14 +162,18 @@ impl Hub {
             let put = (list, message.clone());
             if let Some(passed) = slow.newest.put(mark, put, now_ms, by_request) {
                 session.ledger.add_put_aside(passed, Counts::CONFLATED);
+                self.counters().accounts.conflated.add(1);
             }
         } else {
             slow.push(list, message.clone());
-            let ledger = &mut session.ledger;
-            slow.shrink(bytes_max / 2, |list| ledger.add_put_aside(list, Counts::dropped(1)));
+            let (ledger, mut dropped) = (&mut session.ledger, 0);
+            slow.shrink(bytes_max / 2, |list| {
+                ledger.add_put_aside(list, Counts::dropped(1));
+                dropped += 1;
+            });
+            self.count_dropped(dropped::SLOW, dropped);
         }
-        let Some(slow) = &mut session.slow else { return };
-        if slow.bytes() > bytes_max {
+        if self.settle_held_back(slot) > bytes_max {
             self.hopeless.push(slot);
         }
         // Where the oldest are dropped all that comes is in order: the gaps say enough.
@@ -183,15 +199,55 @@ impl Hub {
                 self.slow_sessions.push(slot);
             }
         }
+        self.count_slow();
+    }
+
+    /// Notes how many stand on which step.
+    fn count_slow(&self) {
+        let sessions =
+            self.slow_sessions.iter().filter_map(|&s| self.sessions[s as usize].as_ref());
+        let rungs = sessions.filter_map(|session| Some(session.slow.as_deref()?.rung));
+        let (latest, slow) = rungs.fold((0, 0), |(latest, slow), rung| match rung {
+            Rung::Holding => (latest, slow),
+            Rung::Latest => (latest + 1, slow),
+            Rung::Slow => (latest, slow + 1),
+        });
+        let on_step = &self.counters().accounts.on_step;
+        on_step.iter().zip([latest, slow]).for_each(|(gauge, count)| gauge.set(count));
+    }
+
+    fn count_step(&self, step: usize) {
+        self.counters().accounts.steps[step].add(1);
+    }
+
+    /// So many messages were dropped, for the reason at that place of
+    /// [`DROP_REASONS`](crate::metrics::accounts::DROP_REASONS).
+    pub(super) fn count_dropped(&self, reason: usize, messages: u64) {
+        if messages > 0 {
+            self.counters().accounts.dropped[reason].add(messages);
+        }
     }
 
     /// Bytes of memory of what is put aside for this worker's slow sessions; what several share
     /// counts for each.
     pub fn held_back_bytes(&self) -> u64 {
-        let sessions =
-            self.slow_sessions.iter().filter_map(|&slot| self.sessions.get(slot as usize));
-        let slow = sessions.flatten().filter_map(|session| session.slow.as_deref());
-        slow.map(Slow::bytes).sum()
+        self.held_back_bytes
+    }
+
+    /// Bytes of memory of what is put aside for one session.
+    pub fn held_back_of(&self, slot: u32) -> u64 {
+        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        session.and_then(|session| session.slow.as_deref()).map_or(0, Slow::bytes)
+    }
+
+    /// What is put aside for a session has changed; returns its bytes.
+    pub(super) fn settle_held_back(&mut self, slot: u32) -> u64 {
+        let Some(Some(session)) = self.sessions.get_mut(slot as usize) else { return 0 };
+        let Some(slow) = &mut session.slow else { return 0 };
+        let bytes = slow.bytes();
+        let before = std::mem::replace(&mut slow.counted_bytes, bytes);
+        self.held_back_bytes = self.held_back_bytes - before + bytes;
+        bytes
     }
 
     /// The sessions that can't be served any more, with what they are told.
@@ -219,8 +275,9 @@ impl Hub {
                 return false;
             }
             Rung::Latest if is_calm => {
-                let told = std::mem::take(&mut slow.told);
+                let told = slow.told_in_order();
                 session.slow = None;
+                self.count_step(step::UP_TO_ALL);
                 for list in told {
                     self.tell_mode(slot, list, Serving::All, ModeReason::CaughtUp);
                 }
@@ -250,15 +307,25 @@ impl Hub {
         let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) else {
             return;
         };
+        let told = slow.told_in_order();
         slow.rung = rung;
         slow.held_back_ms = now_ms;
-        for list in slow.told.clone() {
+        match rung {
+            Rung::Slow => self.count_step(step::DOWN_TO_SLOW),
+            Rung::Holding | Rung::Latest => self.count_step(step::UP_TO_LATEST),
+        }
+        for list in told {
             self.tell_mode(slot, list, serving(rung), reason);
         }
     }
 
     /// Sends a page of what was put aside for a session.
     fn flush_slow(&mut self, slot: u32) {
+        self.send_held_back(slot);
+        self.settle_held_back(slot);
+    }
+
+    fn send_held_back(&mut self, slot: u32) {
         let (now_ms, mut bytes) = (self.now_ms, 0);
         while bytes < PAGE_BYTES {
             let Some(session) = self.session(slot).filter(|session| session.waiting == 0) else {
@@ -319,6 +386,7 @@ impl Hub {
     pub(super) fn note_past(&mut self, slot: u32, list: u32) {
         if let Some(session) = self.session(slot) {
             session.ledger.add_past(list, 1);
+            self.counters().accounts.past.add(1);
         }
     }
 
@@ -334,6 +402,11 @@ impl Hub {
         if from == 1 {
             self.announce_to(slot, topic);
         }
+        let place = match reason {
+            GapReason::Overflow => gap::OVERFLOW,
+            GapReason::Expired | GapReason::Backplane => gap::EXPIRED,
+        };
+        self.counters().accounts.gaps[place].add(to - from + 1);
         self.tell(slot, |protocol, out| match protocol {
             Protocol::Bin => bin::encode_gap(out, topic.name(), from, to, reason),
             Protocol::Json | Protocol::Echo | Protocol::Sse => {
@@ -369,17 +442,33 @@ impl Hub {
         self.answer = text;
     }
 
-    fn too_slow(&mut self, slot: u32) -> Option<Disconnect> {
-        let slow = self.session(slot)?.slow.as_deref()?;
-        let message = match slow.newest.oldest() {
-            Some(entry) => {
+    fn too_slow(&self, slot: u32) -> Option<Disconnect> {
+        let message = self.last_of_slow(slot, "too slow")?.into();
+        Some(Disconnect { code: CloseCode::TOO_SLOW, message, reason: CloseReason::TooSlow })
+    }
+
+    /// What a session is told that must end because too much is put aside for all together; None
+    /// if nothing is for this one.
+    pub fn overloaded(&self, slot: u32) -> Option<Disconnect> {
+        let message = self.last_of_slow(slot, "overloaded")?.into();
+        Some(Disconnect { code: CloseCode::OVERLOADED, message, reason: CloseReason::Overloaded })
+    }
+
+    fn last_of_slow(&self, slot: u32, what: &str) -> Option<String> {
+        let slow = self.sessions.get(slot as usize)?.as_ref()?.slow.as_deref()?;
+        Some(match (slow.newest.oldest(), slow.queue.front()) {
+            (Some(entry), _) => {
                 let (seq, topic) = (entry.first_seq - 1, entry.message.topic().as_str());
-                format!("too slow, last seq {seq} of {topic}")
+                format!("{what}, last seq {seq} of {topic}")
             }
-            None => "too slow, answers not read".to_owned(),
-        };
-        let (code, reason) = (CloseCode::TOO_SLOW, CloseReason::TooSlow);
-        Some(Disconnect { code, message: message.into(), reason })
+            (None, Some((_, first))) => {
+                let topic = first.topic();
+                let dropped = slow.gaps.get(&topic.id()).map(|(_, from, _)| *from);
+                let first = dropped.unwrap_or_else(|| first.seq());
+                format!("{what}, last seq {} of {}", first - 1, topic.as_str())
+            }
+            (None, None) => format!("{what}, answers not read"),
+        })
     }
 
     fn is_latest(&self, seat: Seat) -> bool {

@@ -65,6 +65,7 @@ impl Hub {
         self.unseat(slot, list);
         if let Some(session) = self.session(slot).filter(|_| left_skipped > 0) {
             session.ledger.add_skipped_past(list, left_skipped);
+            self.counters().accounts.skipped.add(left_skipped);
         }
         let Some(start) = start else {
             self.seat(slot, list, &wanted);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::message::Message;
 use super::newest::{NO_LIST, Newest};
@@ -29,7 +29,9 @@ pub struct Slow {
     /// On the lowest rung: all that waits is going out now, page by page, since this time.
     pub flushing_since_ms: Option<u64>,
     /// Lists whose subscription was told that it is served otherwise.
-    pub told: Vec<u32>,
+    pub told: HashSet<u32, RandomState>,
+    /// Its bytes as the worker's sum has them.
+    pub counted_bytes: u64,
     /// Since when it is slow, in ms of the broker's clock.
     pub since_ms: u64,
     /// When something was last held back for it.
@@ -60,11 +62,20 @@ impl Slow {
             gaps: HashMap::default(),
             stamp: 0,
             flushing_since_ms: None,
-            told: Vec::new(),
+            told: HashSet::default(),
+            counted_bytes: 0,
             since_ms: now_ms,
             held_back_ms: now_ms,
             flushed_ms: now_ms,
         }
+    }
+
+    /// Lists whose subscription was told that it is served otherwise, in an order that a run
+    /// repeats.
+    pub fn told_in_order(&self) -> Vec<u32> {
+        let mut told: Vec<u32> = self.told.iter().copied().collect();
+        told.sort_unstable();
+        told
     }
 
     /// Whether nothing waits for it here.

@@ -19,6 +19,7 @@ use super::session::{Seat, Subscription};
 use super::special::{Catching, Special, Stage};
 use super::wanted::Wanted;
 use crate::config::rules::Presence;
+use crate::metrics::accounts::dropped;
 
 /// What came of a subscribe.
 pub(super) struct Subscribed {
@@ -69,6 +70,9 @@ impl Hub {
         self.set_told(slot, list, options.presence);
         self.set_epochs(slot, list, options.epochs);
         let (start, recovered) = self.start_of(list, options, &wanted);
+        if let Some(is_whole) = recovered {
+            self.counters().accounts.recoveries[usize::from(!is_whole)].add(1);
+        }
         let catching = self.seat_and_catch(slot, list, &wanted, start);
         // What begins after this is read begins with a message that comes here, and is announced.
         let epoch = filter.is_wildcard().then(|| self.shared.directory.newest_epoch());
@@ -91,7 +95,7 @@ impl Hub {
         self.ask_no_more(slot, list);
         self.unseat(slot, list);
         if let Some(slow) = self.session(slot).and_then(|session| session.slow.as_deref_mut()) {
-            slow.told.retain(|told| *told != list);
+            slow.told.remove(&list);
             slow.disown(list);
         }
         let Some(session) = self.session(slot) else { return };
@@ -261,6 +265,7 @@ impl Hub {
         if is_catching {
             held.catching.push(key);
         }
+        self.counters().accounts.paused.add(is_paused.into());
         self.set_seat(slot, place, Seat::Special(key));
         key
     }
@@ -291,6 +296,8 @@ impl Hub {
         let others: Vec<&List> = others.map(|held| lists.peek(held.list)).collect();
         let dropped = slow.forget(|topic| others.iter().any(|list| list.matches(topic)));
         session.ledger.add(list, AccountCounts::dropped(dropped));
+        self.count_dropped(dropped::ENDED, dropped);
+        self.settle_held_back(slot);
     }
 
     fn unseat_plain(&mut self, list: u32, place: u32) {
@@ -328,6 +335,8 @@ impl Hub {
                 }
                 let left = left.map_or(0, |left| left.skipped);
                 let skipped = self.lists.list(list).matched - matched + left;
+                self.counters().accounts.paused.sub(1);
+                self.counters().accounts.skipped.add(left);
                 if let Some(session) = self.session(slot) {
                     session.ledger.add(list, AccountCounts::skipped(skipped));
                     session.ledger.add_past(list, left);
@@ -357,6 +366,7 @@ impl Hub {
             };
             session.ledger.add(list, counts);
         }
+        self.count_dropped(dropped::ENDED, waiting);
         if is_empty {
             self.cohorts.remove(cohort as usize);
             self.lists.list(list).special_mut().cohorts.retain(|held| *held != cohort);

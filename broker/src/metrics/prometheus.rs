@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 use super::http::STATUSES;
 use super::{CloseReason, Counter, Metrics, REFUSED_STATUSES, WorkerMetrics};
 
+mod accounts;
+
 /// The media type of what [`Exposition::render`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -121,6 +123,12 @@ const PER_WORKER: &[PerWorker] = &[
     counter("tls_truncated", "TLS streams that ended without a good-bye", |w| &w.tls_truncated),
     counter("panics", "Panics caught", |w| &w.panics),
     counter("turns", "Turns of the event loop", |w| &w.turns),
+    counter("conflated", "Messages that a newer one took the place of, by subscription", |w| &w.accounts.conflated),
+    counter("filtered", "Messages that did not move enough or that another subscription delivered", |w| &w.accounts.filtered),
+    counter("skipped", "Messages that came while their subscription was paused", |w| &w.accounts.skipped),
+    counter("past_messages", "Messages of the past given to subscriptions", |w| &w.accounts.past),
+    gauge("paused_subscriptions", "Subscriptions that are paused", |w| &w.accounts.paused),
+    bytes(gauge("held_back", "Bytes put aside for slow sessions, which the backlog total has too", |w| &w.accounts.held_back_bytes)),
     counter("event_streams", "Streams of server-sent events opened", |w| &w.event_streams),
 ];
 
@@ -132,6 +140,7 @@ impl Collector for Scrape {
         for metric in PER_WORKER {
             self.encode_per_worker(&mut encoder, metric)?;
         }
+        accounts::encode(&mut encoder, &self.0.workers)?;
         self.encode_closes(&mut encoder)?;
         self.encode_refusals(&mut encoder)?;
         self.encode_http(&mut encoder)?;
@@ -209,6 +218,11 @@ impl Scrape {
         let backlog = self.0.backlog_total.load(Ordering::Relaxed);
         let help = "Bytes that wait for all connections, as held against the limit";
         encode_gauge(encoder, "backlog_total", help, Some(&Unit::Bytes), backlog)?;
+        let help = "Memory of what topics keep, as held against the limit";
+        let kept = self.0.history_bytes.load(Ordering::Relaxed);
+        encode_gauge(encoder, "history", help, Some(&Unit::Bytes), kept)?;
+        let kept = self.0.history_messages.load(Ordering::Relaxed);
+        encode_gauge(encoder, "history_messages", "Messages that topics keep", None, kept)?;
         let reloads = self.0.tls_reloads.load(Ordering::Relaxed);
         encode_counter(encoder, "tls_reloads", "Certificates taken over while running", reloads)?;
         let errors = self.0.tls_reload_errors.load(Ordering::Relaxed);

@@ -226,19 +226,53 @@ impl Worker {
         }
     }
 
-    /// Ends the connections with the largest backlogs while all backlogs together are too large
-    /// and this worker's are more than its share: while the sum is too large, some worker's are.
+    /// Ends the connections for which most waits while all that waits is too much and what waits
+    /// here is more than this worker's share: while the sum is too large, some worker's is. What
+    /// the hub has put aside for those that do not keep up waits as well.
     pub(super) fn shed(&mut self) {
+        self.account_held_back();
         let max = self.core.config.backlog_total_bytes_max;
         let share = max / self.core.metrics.workers.len() as u64;
         while self.core.metrics.backlog_total.load(Ordering::Relaxed) > max
-            && self.core.counters().backlog_bytes.get() > share
-        {
-            let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
-            let largest =
-                open.filter_map(|(slot, held)| Some((held.backlog.as_ref()?.bytes(), slot))).max();
-            let Some((_, slot)) = largest else { return };
-            self.cut(slot, CloseReason::Overloaded);
+            && self.waiting_bytes() > share
+            && self.end_slowest()
+        {}
+    }
+
+    /// Bytes that wait here, in backlogs and in the hub.
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        self.core.counters().backlog_bytes.get() + self.core.hub.held_back_bytes()
+    }
+
+    /// Ends the connection for which most waits; false if nothing waits for any.
+    pub(super) fn end_slowest(&mut self) -> bool {
+        let hub = &self.core.hub;
+        let waiting = |connection: &Connection, slot| {
+            let backlog = connection.backlog.as_ref().map_or(0, |backlog| backlog.bytes());
+            backlog + hub.held_back_of(slot as u32)
+        };
+        let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
+        let most = open.map(|(slot, held)| (waiting(held, slot), slot)).max();
+        let Some((_, slot)) = most.filter(|(bytes, _)| *bytes > 0) else { return false };
+        match self.connections[slot].backlog.is_some() {
+            true => self.cut(slot, CloseReason::Overloaded),
+            false => {
+                let Some(why) = self.core.hub.overloaded(slot as u32) else { return false };
+                self.close(slot, &why);
+            }
+        }
+        self.account_held_back();
+        true
+    }
+
+    /// What the hub has put aside may have changed.
+    pub(super) fn account_held_back(&mut self) {
+        let (counters, total) = (self.core.counters(), &self.core.metrics.backlog_total);
+        let gauge = &counters.accounts.held_back_bytes;
+        let (before, after) = (gauge.get(), self.core.hub.held_back_bytes());
+        if before != after {
+            gauge.set(after);
+            total.fetch_add(after.wrapping_sub(before), Ordering::Relaxed);
         }
     }
 

@@ -2,7 +2,7 @@
 //! because publishers can fill much in one; each cuts its own backlogs.
 
 use super::Worker;
-use crate::metrics::{CloseReason, Pressure, allocated_bytes};
+use crate::metrics::{Pressure, allocated_bytes};
 
 /// Memory is looked at this often.
 const LOOK_MS: u64 = 100;
@@ -42,15 +42,9 @@ impl Worker {
         }
     }
 
-    /// Ends the connections with the largest backlogs until half of what waits here is gone.
+    /// Ends the connections for which most waits until half of what waits here is gone.
     fn halve_backlogs(&mut self) {
-        let goal = self.core.counters().backlog_bytes.get() / 2;
-        while self.core.counters().backlog_bytes.get() > goal {
-            let open = self.connections.iter().filter(|(_, connection)| connection.is_open());
-            let largest =
-                open.filter_map(|(slot, held)| Some((held.backlog.as_ref()?.bytes(), slot))).max();
-            let Some((_, slot)) = largest else { return };
-            self.cut(slot, CloseReason::Overloaded);
-        }
+        let goal = self.waiting_bytes() / 2;
+        while self.waiting_bytes() > goal && self.end_slowest() {}
     }
 }

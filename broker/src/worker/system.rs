@@ -22,6 +22,8 @@ impl Worker {
         self.core.counters().deflate_out.set(wire_bytes);
         let metrics = &self.core.metrics;
         metrics.topics.store(topics, Ordering::Relaxed);
+        metrics.history_bytes.store(shared.history.bytes(), Ordering::Relaxed);
+        metrics.history_messages.store(shared.history.messages(), Ordering::Relaxed);
         if self.core.index != 0 {
             return;
         }

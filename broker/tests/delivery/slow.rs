@@ -22,7 +22,7 @@ const RULES: &str = r#"
 "#;
 const MESSAGE_BYTES: usize = 50_000;
 
-fn broker() -> Broker {
+pub(crate) fn broker() -> Broker {
     broker_with(
         RULES,
         &["--workers", "1", "--backlog-bytes-max", "524288", "--history-messages", "0"],
@@ -30,7 +30,7 @@ fn broker() -> Broker {
 }
 
 /// A subscription of someone whose kernel holds little and who does not read.
-fn slow_viewer(broker: &Broker, topic: &str) -> Viewer {
+pub(crate) fn slow_viewer(broker: &Broker, topic: &str) -> Viewer {
     let command = format!(r#"{{"id":1,"op":"subscribe","topic":"{topic}"}}"#);
     let (mut viewer, _) = Viewer::subscribe(broker, &command);
     let socket = socket2::SockRef::from(viewer.client().stream());
@@ -56,7 +56,7 @@ fn overwhelm(broker: &Broker, publisher: &mut WsClient, topic: &str) -> u64 {
 
 /// Overwhelms a subscriber of this topic, which then reads it all; its account, checked against
 /// the broker's.
-fn come_through(broker: &Broker, topic: &str) -> (Viewer, WsClient, Account) {
+pub(crate) fn come_through(broker: &Broker, topic: &str) -> (Viewer, WsClient, Account) {
     let mut viewer = slow_viewer(broker, topic);
     let mut publisher = feed::connect(broker.address());
     let published = overwhelm(broker, &mut publisher, topic);
