@@ -24,6 +24,8 @@ mod sources;
 mod split;
 mod spread;
 mod storm;
+mod traffic;
+mod turns;
 mod wire;
 mod worker;
 
@@ -48,6 +50,7 @@ pub use sources::Sources;
 pub use split::Split;
 pub use spread::Spread;
 pub use storm::{STORMS_MAX, Storm, StormBook};
+pub use traffic::Traffic;
 pub use wire::{Amount, WireBook};
 
 pub(crate) use ledger::histogram;
@@ -134,7 +137,11 @@ impl Plan {
         let run = fastrand::u32(..);
         let connections = u64::from(subscribers) + u64::from(publishers);
         Self {
-            sources: Sources::new(target.address, connections, sys::ports_per_source()),
+            sources: Sources::new(
+                target.servers.first().address,
+                connections,
+                sys::ports_per_source(),
+            ),
             body: Body::Padded(target.protocol.shape()),
             topics: (0..topics)
                 .map(|topic| target.protocol.topic(&format!("loadgen/{run:08x}/{topic}")))

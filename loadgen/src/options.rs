@@ -10,6 +10,7 @@ mod groups;
 mod scenarios;
 mod sink;
 mod storm;
+mod targets;
 mod wire;
 
 use std::path::PathBuf;
@@ -28,7 +29,8 @@ pub use groups::{Conduct, Following, Timing};
 pub use scenarios::{ChurnFlags, Connect, Notify, SlowFlags, Ticker};
 pub use sink::SinkFlags;
 pub use storm::StormFlags;
-pub use wire::WireFlags;
+pub use targets::TargetFlags;
+pub use wire::{TransportName, WireFlags};
 
 use groups::{check_publishers, check_size};
 
@@ -45,6 +47,12 @@ Examples:
 
   With a page of plots, the broker's processor time and memory in it:
       loadgen fanout --html report.html --target-pid $(pgrep -x broker)
+
+  A cluster of three brokers, on which everything must reach everybody:
+      loadgen fanout --targets ws://a:8080/ws,ws://b:8080/ws,ws://c:8080/ws --publishers 3 --topics 3
+
+  The same feed by polling twice a second, to see what that costs:
+      loadgen fanout --transport poll --poll-ms 500
 
   As a gate: 1 as the exit code if a demand is missed:
       loadgen fanout --threshold 'p99<20ms' --threshold 'rate>=99%'

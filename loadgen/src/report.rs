@@ -14,6 +14,7 @@ mod page;
 mod parts;
 mod quantile;
 mod rows;
+mod servers;
 mod slow;
 mod storm;
 mod text;
@@ -34,6 +35,7 @@ pub use page::page;
 pub use parts::{Absent, Parts};
 pub use quantile::{QUANTILES, SAMPLES_BEYOND_MIN, quantile_ns};
 pub use rows::{Row, rows};
+pub use servers::ServerTotals;
 pub use slow::SlowReaders;
 pub use text::{complaints, grouped, summary, verdict};
 pub(crate) use text::{rate, time};
@@ -74,6 +76,8 @@ pub struct Report {
     pub course: Course,
     /// The sums of all accounts, but for those of slow readers.
     pub totals: Totals,
+    /// The same by server, where there are several.
+    pub servers: Vec<ServerTotals>,
     /// Those who read slowly, if the plan has some.
     pub slow: SlowReaders,
     /// Those whose connections were cut, if the plan cuts some.
@@ -160,6 +164,7 @@ impl Report {
             url: url.to_owned(),
             course,
             totals: Totals::default(),
+            servers: Vec::new(),
             slow: SlowReaders::new(),
             storm: StormBook::new(0),
             groups: Groups::new(),
@@ -331,6 +336,7 @@ impl Report {
                 *published = account.last().max(*published);
             }
         }
+        self.servers = servers::totals(&self.plan, ledgers, &published);
         for ledger in ledgers {
             for (index, (topic, account)) in ledger.accounts.iter().enumerate() {
                 let published = published[*topic as usize];

@@ -4,20 +4,22 @@
 
 mod access;
 mod echo;
+pub mod http;
 mod mqtt;
 mod native;
 mod nats;
 mod protocol;
 mod pusher;
+mod servers;
+mod transport;
 mod wire;
 mod wish;
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs as _};
 
 use broker_proto::command::Position;
-use broker_proto::handshake::{UriError, WsUri};
+use broker_proto::handshake::UriError;
 use serde::{Deserialize, Serialize};
 
 use crate::tls::Trust;
@@ -25,21 +27,19 @@ use native::Encoding;
 
 pub use access::{Access, Secret};
 pub use protocol::Protocol;
+pub use servers::{SERVERS_MAX, Server, Servers};
+pub use transport::{POLL_LIMIT_MAX, Polling, Transport};
 pub use wire::Wire;
 pub use wish::Wish;
 
 /// The longest message taken from a server, in bytes: more than any payload that can be asked for.
 pub const MESSAGE_BYTES_MAX: u32 = 128 << 20;
 
-/// A server to load.
+/// A server to load, or several that are alike.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Target {
-    /// Where every connection goes.
-    pub address: SocketAddr,
-    /// The value of the Host header.
-    pub host: String,
-    /// The path and query of the request line.
-    pub resource: String,
+    /// Where the connections go.
+    pub servers: Servers,
     /// What is spoken after the handshake.
     pub protocol: Protocol,
     /// What it takes to be let in; none unless it is set.
@@ -66,6 +66,12 @@ pub enum TargetError {
         host: String,
         /// What the resolver said.
         cause: io::Error,
+    },
+    /// Of several servers, some have TLS and some have not.
+    #[error("{url}: of several servers, all are ws:// or all are wss://")]
+    Mixed {
+        /// The one that differs from the first.
+        url: String,
     },
 }
 
@@ -158,29 +164,59 @@ pub enum Wait {
 }
 
 impl Target {
-    /// Parses `url` and resolves its host. An IPv4 address is preferred: the many addresses of a
-    /// loopback network are IPv4's. With `wss://`, the server has to prove its name to the system's
-    /// certificates.
+    /// Parses `url` and resolves its host. With `wss://`, the server has to prove its name to the
+    /// system's certificates.
     ///
     /// # Errors
     ///
     /// If the URL is wrong, or the host is not known.
     pub fn resolve(url: &str, protocol: Protocol) -> Result<Self, TargetError> {
-        let wrong = |cause| TargetError::Url { url: url.to_owned(), cause };
-        let uri = WsUri::parse(url).map_err(wrong)?;
-        let unknown = |cause| TargetError::Resolve { host: uri.host().to_owned(), cause };
-        let found = (uri.host(), uri.port()).to_socket_addrs().map_err(unknown)?;
-        let address = found
-            .min_by_key(|address| !address.is_ipv4())
-            .ok_or_else(|| unknown(io::Error::from(io::ErrorKind::NotFound)))?;
-        Ok(Self {
-            address,
-            host: uri.host_header(),
-            resource: uri.target().to_owned(),
-            protocol,
-            access: Access::default(),
-            wire: Wire { trust: uri.is_secure().then(|| Trust::new(uri.host())), deflates: false },
-        })
+        let (server, is_secure) = Server::resolve(url)?;
+        let trust = is_secure.then(|| Trust::new(&server.name));
+        let wire = Wire { trust, ..Wire::default() };
+        Ok(Self { servers: Servers::one(server), protocol, access: Access::default(), wire })
+    }
+
+    /// Spreads the subscribers over one more server, and the publishers too.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`](Self::resolve), and if it has TLS where the first has none, or the other way
+    /// round.
+    pub fn add_server(&mut self, url: &str) -> Result<(), TargetError> {
+        let server = self.further(url)?;
+        self.servers.add(server);
+        Ok(())
+    }
+
+    /// Sends all publishers to this server. To be called after the servers were added.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_server`](Self::add_server).
+    pub fn publish_to(&mut self, url: &str) -> Result<(), TargetError> {
+        let server = self.further(url)?;
+        self.servers.publish_to(server);
+        Ok(())
+    }
+
+    /// What each of the servers has to prove; nothing without TLS.
+    pub fn trusts(&self) -> impl Iterator<Item = Trust> + '_ {
+        let named = |server: &Server| {
+            self.wire
+                .trust
+                .as_ref()
+                .map(|trust| Trust { name: server.name.clone(), ..trust.clone() })
+        };
+        self.servers.all().iter().filter_map(named)
+    }
+
+    fn further(&self, url: &str) -> Result<Server, TargetError> {
+        let (server, is_secure) = Server::resolve(url)?;
+        match is_secure == self.wire.trust.is_some() {
+            true => Ok(server),
+            false => Err(TargetError::Mixed { url: url.to_owned() }),
+        }
     }
 
     /// The subprotocols to ask for in the handshake, at most one.
@@ -247,17 +283,31 @@ mod tests {
     #[test]
     fn a_url_becomes_an_address_a_host_and_a_path() {
         let target = Target::resolve("ws://127.0.0.1:8080/ws?a=b", Protocol::Json).unwrap();
-        assert_eq!(target.address.to_string(), "127.0.0.1:8080");
-        assert_eq!((target.host.as_str(), target.resource.as_str()), ("127.0.0.1:8080", "/ws?a=b"));
+        let server = target.servers.first();
+        assert_eq!(server.address.to_string(), "127.0.0.1:8080");
+        assert_eq!((server.host.as_str(), server.resource.as_str()), ("127.0.0.1:8080", "/ws?a=b"));
     }
 
     #[test]
     fn a_secure_url_has_its_own_port_and_a_name_to_prove() {
         let target = Target::resolve("wss://localhost/ws", Protocol::Json).unwrap();
-        assert_eq!((target.address.port(), target.host.as_str()), (443, "localhost"));
+        let server = target.servers.first();
+        assert_eq!((server.address.port(), server.host.as_str()), (443, "localhost"));
         assert_eq!(target.wire.trust, Some(Trust::new("localhost")));
         let target = Target::resolve("ws://localhost/ws", Protocol::Json).unwrap();
-        assert_eq!((target.address.port(), target.wire), (80, Wire::default()));
+        assert_eq!((target.servers.first().address.port(), target.wire), (80, Wire::default()));
+    }
+
+    #[test]
+    fn of_several_servers_each_has_its_own_name_to_prove_and_none_is_of_another_kind() {
+        let mut target = Target::resolve("wss://127.0.0.1/ws", Protocol::Json).unwrap();
+        target.add_server("wss://localhost:8443/ws").unwrap();
+        target.publish_to("wss://127.0.0.1/ws").unwrap();
+        let names: Vec<_> = target.trusts().map(|trust| trust.name).collect();
+        assert_eq!(names, ["127.0.0.1", "localhost"]);
+        assert_eq!([0, 1, 2].map(|who| target.servers.of_publisher(who)), [0; 3]);
+        let error = target.add_server("ws://localhost/ws").unwrap_err();
+        assert!(matches!(error, TargetError::Mixed { .. }), "{error}");
     }
 
     #[test]

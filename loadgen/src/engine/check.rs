@@ -16,6 +16,8 @@ impl Plan {
         let topics = u32::try_from(self.topics.len()).unwrap_or(u32::MAX);
         let is_paired = self.publishers == self.subscribers && topics == self.subscribers;
         let rules = [
+            (self.target.servers.is_sound(), "servers"),
+            (self.target.wire.transport.is_sound(), "transport"),
             (!self.is_round_trip || is_paired, "connections that send to themselves"),
             (self.topics_each <= TOPICS_EACH_MAX.min(topics), "topics of a subscriber"),
             (self.schedule.fits(topics), "topics of the schedule"),

@@ -5,7 +5,9 @@
 
 mod close_text;
 mod compression;
+mod frames;
 mod group_talk;
+mod http;
 mod incoming;
 mod socket;
 mod upgrading;
@@ -13,9 +15,7 @@ mod wishes;
 
 use std::io;
 
-use broker_proto::ws::{
-    CloseCode, Decoder, Event, Opcode, Role, close_payload, encode_masked_frame,
-};
+use broker_proto::ws::{CloseCode, Decoder, Opcode, Role, close_payload, encode_masked_frame};
 use mio::net::TcpStream;
 
 use super::receive::Receiver;
@@ -23,7 +23,7 @@ use super::{Ledger, Plan};
 use crate::sys;
 use crate::target::{MESSAGE_BYTES_MAX, Wait};
 use crate::tls::Connector;
-use close_text::close_text;
+use http::Http;
 use incoming::{Partial, Talk};
 use socket::Socket;
 use upgrading::{Upgraded, Upgrading};
@@ -48,13 +48,21 @@ pub(super) struct Client {
     socket: Option<Socket>,
     duty: Duty,
     stage: Stage,
-    decoder: Decoder,
+    framing: Framing,
     /// Where messages may be compressed.
     compression: Option<Box<Compression>>,
     /// What came of a command that is not complete.
     partial: Option<Box<Partial>>,
     /// What the socket would not take yet.
     unsent: Option<Box<Unsent>>,
+}
+
+/// What its messages travel in.
+enum Framing {
+    /// The frames of a WebSocket.
+    Frames(Decoder),
+    /// The body of responses.
+    Http(Box<Http>),
 }
 
 enum Stage {
@@ -88,9 +96,7 @@ impl Stage {
             Wait::Answers(left) => Self::Subscribing { left },
         }
     }
-}
 
-impl Stage {
     /// What it means if the connection ends here without a word.
     fn end_text(&self) -> &'static str {
         match self {
@@ -122,6 +128,8 @@ pub(super) enum End {
     Closed(String),
     /// After our close frame; `cleanly` if the peer answered it.
     Finished { cleanly: bool },
+    /// Between two polls: another can be made for the next.
+    Idle,
 }
 
 /// What a client works with that is not its own.
@@ -145,7 +153,7 @@ impl Client {
             socket: None,
             duty,
             stage: Stage::Connecting,
-            decoder,
+            framing: Framing::Frames(decoder),
             compression: None,
             partial: None,
             unsent: None,
@@ -187,6 +195,22 @@ impl Client {
             Duty::Subscribe { account, .. } => account,
             Duty::Publish { .. } => 0,
         }
+    }
+
+    /// The number of the server that it is connected to.
+    pub(super) fn server(&self, plan: &Plan) -> usize {
+        plan.server_of(self.duty)
+    }
+
+    /// Whether it polls, was ready, and has no connection now.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_over = matches!(self.stage, Stage::Ready) && !self.is_open();
+        is_over && self.is_between_polls()
+    }
+
+    /// Whether the server may end the connection without harm.
+    fn is_between_polls(&self) -> bool {
+        matches!(&self.framing, Framing::Http(http) if http.is_between_polls())
     }
 
     /// Whether there is a socket.
@@ -240,6 +264,9 @@ impl Client {
             let outcome = match result {
                 Ok(0) => Err(self.stage.end_text().to_owned()),
                 Ok(length) => {
+                    if matches!(self.duty, Duty::Subscribe { .. }) {
+                        desk.ledger.wire.traffic.handle_received(length);
+                    }
                     // A short read has emptied the socket: the next bytes are a new event.
                     more = length == desk.buffer.len();
                     self.handle_bytes(length, now_ns, desk)
@@ -278,6 +305,9 @@ impl Client {
 
     /// Begins the closing handshake with code 1000. One that was never opened is just dropped.
     pub(super) fn close(&mut self) -> Change {
+        if let Some(change) = self.close_http() {
+            return change;
+        }
         if !self.is_ready() {
             self.stage = Stage::Closing { is_answered: false };
             return match self.is_open() {
@@ -293,12 +323,17 @@ impl Client {
         }
     }
 
-    fn begin_upgrade(&mut self, desk: &Desk<'_>) -> io::Result<()> {
+    fn begin_upgrade(&mut self, desk: &mut Desk<'_>) -> io::Result<()> {
         let Some(socket) = &self.socket else { return Ok(()) };
         if !socket.is_connected()? {
             return Ok(());
         }
-        let (upgrading, request) = Upgrading::begin(&desk.plan.target);
+        if self.begin_http(desk)? {
+            return Ok(());
+        }
+        let target = &desk.plan.target;
+        let server = &target.servers.all()[desk.plan.server_of(self.duty)];
+        let (upgrading, request) = Upgrading::begin(target, server);
         self.stage = Stage::Upgrading(Box::new(upgrading));
         self.send(&request)
     }
@@ -350,73 +385,6 @@ impl Client {
         self.send(&frames)
     }
 
-    fn decode(&mut self, bytes: &mut [u8], now_ns: u64, desk: &mut Desk<'_>) -> Result<(), String> {
-        // What was inflated is borrowed while the desk's other parts are needed.
-        let mut scratch = std::mem::take(&mut desk.codecs.scratch);
-        let outcome = self.decode_into(bytes, &mut scratch, now_ns, desk);
-        desk.codecs.scratch = scratch;
-        outcome
-    }
-
-    fn decode_into(
-        &mut self,
-        bytes: &mut [u8],
-        scratch: &mut Vec<u8>,
-        now_ns: u64,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), String> {
-        let (mut at, length) = (0, bytes.len());
-        loop {
-            let step = match &mut self.compression {
-                None => self.decoder.decode(&mut bytes[at..]),
-                Some(compression) => {
-                    let (codecs, book) = (&mut *desk.codecs, &mut desk.ledger.wire);
-                    compression.decode(&mut self.decoder, &mut bytes[at..], codecs, scratch, book)
-                }
-            };
-            let (used, event) = step.map_err(|error| {
-                let why = format!("protocol error: {error}");
-                note_end(self.duty, CloseCode::PROTOCOL_ERROR, &why, desk);
-                why
-            })?;
-            at += used;
-            desk.receiver.receipt().is_last = at == length;
-            let talk = Talk {
-                duty: self.duty,
-                stage: &mut self.stage,
-                partial: &mut self.partial,
-                now_ns,
-            };
-            let answer = match event {
-                None => return Ok(()),
-                Some(Event::Text(text)) => talk.handle_message(text.as_bytes(), desk)?,
-                Some(Event::Binary(bytes)) => talk.handle_message(bytes, desk)?,
-                Some(Event::Ping(payload)) => {
-                    desk.ledger.pings += 1;
-                    frame_of(Opcode::Pong, payload)
-                }
-                Some(Event::Pong(_)) => Vec::new(),
-                Some(Event::Close(frame)) => {
-                    let code = frame.map_or(CloseCode::NORMAL, |frame| frame.code);
-                    let why = frame.map_or("no close code".to_owned(), |frame| close_text(&frame));
-                    if let Stage::Closing { is_answered } = &mut self.stage {
-                        // The server closes the connection first (RFC 6455 §7.1.1).
-                        *is_answered = true;
-                        return Ok(());
-                    }
-                    let reason = frame.map_or("", |frame| frame.reason);
-                    note_end(self.duty, code, reason, desk);
-                    let echo = close_payload(code, "");
-                    let _ = self.send_control(Opcode::Close, echo.as_slice());
-                    return Err(why);
-                }
-            };
-            if !answer.is_empty() {
-                self.send(&answer).map_err(|error| error.to_string())?;
-            }
-        }
-    }
-
     fn send_control(&mut self, opcode: Opcode, payload: &[u8]) -> io::Result<()> {
         self.send(&frame_of(opcode, payload))
     }
@@ -439,6 +407,7 @@ impl Client {
         self.compression = None;
         self.unsent = None;
         Change::Ended(match self.stage {
+            Stage::Ready if self.is_between_polls() => End::Idle,
             Stage::Ready => End::Closed(why),
             Stage::Closing { is_answered } => End::Finished { cleanly: is_answered },
             _ => End::Failed(why),
@@ -451,15 +420,6 @@ pub(super) fn frame_of(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let mut frame = Vec::new();
     encode_masked_frame(&mut frame, opcode, payload, mask_key());
     frame
-}
-
-/// For the account: why the connection is about to end.
-fn note_end(duty: Duty, code: CloseCode, reason: &str, desk: &mut Desk<'_>) {
-    if let Duty::Subscribe { account, .. } = duty
-        && desk.plan.topics_each > 0
-    {
-        desk.ledger.handle_close_frame(account, code, reason);
-    }
 }
 
 /// A new key for each frame (RFC 6455 §5.3).

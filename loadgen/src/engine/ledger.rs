@@ -34,6 +34,8 @@ const KINDS_MAX: usize = 32;
 /// One worker's counts.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct Ledger {
+    /// The number of its worker among those of the whole run.
+    pub worker: usize,
     /// The account of each of the worker's subscribers, with its topic.
     pub accounts: Vec<(u32, Account)>,
     /// From the intended send to the arrival, in nanoseconds, of what was published after the
@@ -114,6 +116,7 @@ impl Ledger {
     /// An empty ledger for subscribers of these topics.
     pub(super) fn new(plan: &Plan, subscribed: impl Iterator<Item = u32>) -> Self {
         Self {
+            worker: 0,
             accounts: subscribed.map(|topic| (topic, Account::default())).collect(),
             latency: histogram(),
             lag: histogram(),

@@ -104,6 +104,9 @@ impl Publishers {
             }
             let mut packing = Packing { codecs, compression: client.compression() };
             let next_ns = self.encode_due(index, now_ns, plan, &mut packing, ledger);
+            if plan.is_round_trip {
+                ledger.wire.traffic.handle_sent(self.frames.len());
+            }
             // A broken connection is reported by its next read.
             let is_sent = client.send(&self.frames).is_ok();
             if let Some(next_ns) = next_ns.filter(|_| is_sent) {

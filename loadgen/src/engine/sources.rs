@@ -15,7 +15,6 @@ const FIRST_SOURCE: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
 /// Where the connections of a run come from.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub struct Sources {
-    target: SocketAddr,
     /// How many addresses are in use; 0 leaves the choice to the system.
     count: u32,
 }
@@ -29,7 +28,7 @@ impl Sources {
             && matches!(target.ip(), IpAddr::V4(address) if address.is_loopback());
         let needed = connections.div_ceil(u64::from(per_source.max(1))).max(1);
         let count = if is_spread { u32::try_from(needed).unwrap_or(u32::MAX) } else { 0 };
-        Self { target, count }
+        Self { count }
     }
 
     /// The source of connection `number`, if it is ours to choose.
@@ -39,25 +38,32 @@ impl Sources {
         Some(Ipv4Addr::from_bits(FIRST_SOURCE.to_bits() + offset))
     }
 
-    /// Starts connection `number`, with a receive buffer of so many bytes if that is given. It is
+    /// Starts connection `number` to this server, with a receive buffer of so many bytes if that is given. It is
     /// made, or has failed, when the socket becomes writable.
     ///
     /// # Errors
     ///
     /// What can be known at once: no file, port or memory left, no route.
-    pub fn open(&self, number: u32, receive_bytes: Option<usize>) -> io::Result<TcpStream> {
-        let domain = Domain::for_address(self.target);
+    pub fn open(
+        &self,
+        number: u32,
+        server: SocketAddr,
+        receive_bytes: Option<usize>,
+    ) -> io::Result<TcpStream> {
+        let domain = Domain::for_address(server);
         let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
         if let Some(bytes) = receive_bytes {
             socket.set_recv_buffer_size(bytes)?; // before connecting: it limits the window
         }
-        if let Some(source) = self.source_of(number) {
+        // Another server of the run may be on another machine.
+        let is_here = matches!(server.ip(), IpAddr::V4(address) if address.is_loopback());
+        if let Some(source) = self.source_of(number).filter(|_| is_here) {
             choose_port_late(&socket)?;
             socket.bind(&SocketAddr::from((source, 0)).into())?;
         }
-        match socket.connect(&self.target.into()) {
+        match socket.connect(&server.into()) {
             Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
                 Err(error)
             }

@@ -1,10 +1,11 @@
-//! What the handshakes agreed on below the protocol, and what compression came to. Counts only;
+//! What the handshakes agreed on below the protocol, what compression came to, and how many bytes
+//! travelled. Counts only;
 //! each worker keeps one, the report adds them up.
 
 use broker_proto::ws::deflate::{Agreement, Volume};
 use serde::{Deserialize, Serialize};
 
-use super::Tally;
+use super::{Tally, Traffic};
 
 /// One worker's notes on TLS and compression.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -19,6 +20,8 @@ pub struct WireBook {
     pub inflated: Amount,
     /// What was sent compressed.
     pub deflated: Amount,
+    /// What went over the subscribers' connections while measuring.
+    pub traffic: Traffic,
 }
 
 /// How much travelled compressed, without the headers of frames.
@@ -54,6 +57,7 @@ impl WireBook {
         self.deflate.merge(other.deflate);
         self.inflated.add(other.inflated);
         self.deflated.add(other.deflated);
+        self.traffic.add(&other.traffic);
     }
 }
 

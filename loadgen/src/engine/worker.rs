@@ -4,6 +4,7 @@
 
 mod absent;
 mod panels;
+mod polls;
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +22,7 @@ use super::receive::{Polled, Receiver};
 use super::shared::{Phase, Shared};
 use super::slow::{READ_EVERY_NS, SLOW_RECEIVE_BYTES, SlowBook};
 use super::storm::StormBook;
+use super::turns::Turns;
 use super::{CONNECT_TIMEOUT_NS, CONNECTING_MAX, Ledger, PULSE_EVERY_NS, Plan, Spread};
 use crate::seconds::Seconds;
 use crate::sys::{self, Alarm};
@@ -28,6 +30,7 @@ use crate::tls::Connector;
 use absent::Cut;
 use panels::Shut;
 pub(super) use panels::UNSUBSCRIBE;
+use polls::polls_of;
 
 /// Events taken from one poll: few, so that publishing is never put off for long.
 const EVENTS_MAX: usize = 256;
@@ -72,12 +75,14 @@ pub(super) struct Worker {
     /// When the slow readers last read.
     slow_since_ns: u64,
     keepalive: Keepalive,
+    /// Where subscribers poll: whose turn it is.
+    polls: Option<Turns>,
     publishers: Publishers,
     ledger: Ledger,
     buffer: Vec<u8>,
     receiver: Receiver,
-    /// Begins TLS sessions where the target asks for them.
-    connector: Option<Connector>,
+    /// Begin TLS sessions where the target asks for them, one for each server.
+    connectors: Vec<Connector>,
     codecs: Codecs,
     measured_from_ns: u64,
     /// The clock and the thread's processor time when measuring began.
@@ -117,12 +122,16 @@ impl Worker {
         ledger.storm = StormBook::new(resuming);
         ledger.slow = SlowBook::new(plan.slow_on(index) * plan.topics_each as usize);
         ledger.spread = Spread::follow(&plan, index);
-        let connector = plan.target.wire.trust.as_ref().map(Connector::new).transpose();
+        let connectors = plan.target.trusts().map(|trust| Connector::new(&trust));
+        let connectors = connectors.collect::<Result<_, _>>().map_err(io::Error::other)?;
+        let polls = polls_of(&plan);
+        ledger.worker = plan.part.first + index;
         Ok(Self {
             index,
             ledger,
             receiver: Receiver::new(plan.kernel_timestamps),
-            connector: connector.map_err(io::Error::other)?,
+            connectors,
+            polls,
             codecs: Codecs::default(),
             plan,
             shared,
@@ -172,7 +181,8 @@ impl Worker {
                 Phase::Close if self.is_closed() => return Ok(self.abandon()),
                 _ => {}
             }
-            self.keepalive.send_due(&self.plan, &mut self.clients);
+            self.keepalive.send_due(&self.plan, &mut self.clients, &mut self.ledger);
+            self.poll_due();
             self.read_slowly();
             for _ in 0..self.unread.len() {
                 let Some(index) = self.unread.pop_front() else { break };
@@ -239,14 +249,18 @@ impl Worker {
         let number = self.plan.part.unique(self.index, index);
         let is_slow = index < self.ledger.slow.accounts();
         let receive_bytes = is_slow.then_some(SLOW_RECEIVE_BYTES);
-        let opened = self.plan.sources.open(number, receive_bytes).and_then(|mut socket| {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut socket, Token(index), interest)?;
-            if self.clients[index].is_subscriber() {
-                self.receiver.prepare(&socket);
-            }
-            self.clients[index].handle_opened(socket, self.connector.as_ref())
-        });
+        let server = self.clients[index].server(&self.plan);
+        let address = self.plan.target.servers.all()[server].address;
+        let connector = self.connectors.get(server);
+        let opened =
+            self.plan.sources.open(number, address, receive_bytes).and_then(|mut socket| {
+                let interest = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut socket, Token(index), interest)?;
+                if self.clients[index].is_subscriber() {
+                    self.receiver.prepare(&socket);
+                }
+                self.clients[index].handle_opened(socket, connector)
+            });
         match opened {
             Ok(()) => {
                 self.open += 1;
@@ -266,6 +280,7 @@ impl Worker {
             let now_ns = sys::now_ns();
             if now_ns >= self.measured_from_ns {
                 self.measuring_since = Some((now_ns, sys::thread_cpu_ns()));
+                self.ledger.wire.traffic.count(true);
             }
         }
         let (clients, codecs) = (&mut self.clients, &mut self.codecs);
@@ -274,6 +289,7 @@ impl Worker {
 
     fn end_publishing(&mut self) {
         self.publishers.stop();
+        self.ledger.wire.traffic.count(false);
         // Twice, since the end may be there already, behind bytes that one short read takes.
         let slow = 0..self.ledger.slow.accounts();
         self.unread.extend(slow.clone().chain(slow));
@@ -309,7 +325,7 @@ impl Worker {
 
     fn wait(&mut self, events: &mut Events) -> io::Result<()> {
         let now_ns = sys::now_ns();
-        let due_ns = self.publishers.next_due_ns().unwrap_or(u64::MAX);
+        let due_ns = self.publishers.next_due_ns().unwrap_or(u64::MAX).min(self.next_poll_ns());
         let mut wait_ns = due_ns.saturating_sub(now_ns).min(TICK_NS);
         if !self.unread.is_empty() {
             wait_ns = 0;
@@ -440,6 +456,7 @@ impl Worker {
                 }
                 self.ledger.progress.closed += 1;
             }
+            End::Idle => self.ledger.wire.traffic.reconnects += 1,
             End::Finished { .. } if self.phase < Phase::Close => {
                 let away_ns = self.plan.churn.map_or(0, |churn| churn.away_ns);
                 self.away.push_back((index, sys::now_ns() + away_ns));

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use clap::{ArgAction, Args};
 
-use super::{AccessFlags, WireFlags, not_negative, positive};
+use super::{AccessFlags, TargetFlags, WireFlags, not_negative, positive};
 use crate::agents::Spread;
 use crate::engine::Schedule;
 use crate::report::Outputs;
@@ -14,9 +14,9 @@ use crate::target::Protocol;
 /// What every scenario has.
 #[derive(Clone, Debug, Args)]
 pub struct Conduct {
-    /// Where the server listens.
-    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
-    pub url: String,
+    /// Where to.
+    #[command(flatten)]
+    pub to: TargetFlags,
     /// What is spoken.
     #[arg(long, value_enum, default_value_t = Protocol::Json)]
     pub protocol: Protocol,

@@ -3,9 +3,25 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use crate::target::Target;
+use crate::engine::Plan;
+use crate::target::http::STREAM_TOPICS_MAX;
+use crate::target::{POLL_LIMIT_MAX, Polling, Protocol, Target, Transport};
+
+/// How often a subscriber polls, in milliseconds.
+const POLL_MS: u32 = 1000;
+
+/// How subscribers get their messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TransportName {
+    /// A WebSocket.
+    Ws,
+    /// Server-sent events: GET /sse.
+    Sse,
+    /// Requests for a topic's newest messages at an interval: GET /api/v1/topics/…/history.
+    Poll,
+}
 
 /// What every scenario has for the way to its target.
 #[derive(Clone, Debug, Default, Args)]
@@ -28,6 +44,20 @@ pub struct WireFlags {
     /// spares it the signature.
     #[arg(long)]
     pub no_resumption: bool,
+    /// How subscribers get their messages, in fanout, notify and ticker; publishers have a WebSocket
+    /// in any case. sse and poll are Altavoz's, with --protocol json [default: ws]
+    #[arg(long, value_enum)]
+    pub transport: Option<TransportName>,
+    /// poll: each subscriber asks once in so many milliseconds for each of its topics, up to 10000
+    /// [default: 1000]
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub poll_ms: Option<u32>,
+    /// poll: for so many of the newest messages, up to 1000; if that does not reach back to the last
+    /// one known, it asks again for as many as there are [default: twice what an interval brings]
+    ///
+    /// The server must keep what an interval brings: see its setting history_messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(POLL_LIMIT_MAX)))]
+    pub poll_limit: Option<u32>,
 }
 
 impl WireFlags {
@@ -39,6 +69,14 @@ impl WireFlags {
     /// are of no use.
     pub fn apply(&self, target: &mut Target) -> Result<(), String> {
         target.wire.deflates = self.deflate;
+        target.wire.transport = match self.transport {
+            None | Some(TransportName::Ws) => Transport::Ws,
+            Some(TransportName::Sse) => Transport::Sse,
+            Some(TransportName::Poll) => Transport::Poll(Polling {
+                every_ns: u64::from(self.poll_ms.unwrap_or(POLL_MS)) * 1_000_000,
+                limit: self.poll_limit.unwrap_or(POLL_LIMIT_MAX),
+            }),
+        };
         let Some(trust) = &mut target.wire.trust else {
             return match self.tls_flag() {
                 Some(flag) => Err(format!("{flag} is for wss:// only")),
@@ -52,7 +90,43 @@ impl WireFlags {
             let text = text.map_err(|error| format!("--ca {}: {error}", path.display()))?;
             trust.roots = Some(text);
         }
-        trust.check().map_err(|error| error.to_string())
+        target.trusts().try_for_each(|trust| trust.check()).map_err(|error| error.to_string())
+    }
+
+    /// Where nothing else is asked for, a poll is for twice what a plan publishes in an interval on
+    /// a topic: the others come in by a second look.
+    pub fn settle(&self, plan: &mut Plan) {
+        let topics = plan.topics.len().max(1) as f64;
+        if let Transport::Poll(polling) = &mut plan.target.wire.transport
+            && self.poll_limit.is_none()
+        {
+            let messages = plan.schedule.rate() * polling.every_ns as f64 / 1e9 / topics;
+            let limit = (2.0 * messages).ceil().min(f64::from(POLL_LIMIT_MAX));
+            polling.limit = (limit as u32).max(2);
+        }
+    }
+
+    /// Why a plan's subscribers can't do without a WebSocket, if they can't.
+    #[must_use]
+    pub fn unfit(plan: &Plan) -> Option<String> {
+        let transport = plan.target.wire.transport;
+        let name = transport.name();
+        if transport == Transport::Ws {
+            return None;
+        }
+        if plan.target.protocol != Protocol::Json {
+            return Some(format!("--transport {name} is for --protocol json"));
+        }
+        let has_absent = plan.churn.is_some() || plan.storm.is_some() || plan.slow.is_some();
+        if has_absent || plan.layout.is_some() || plan.is_round_trip || plan.is_holding() {
+            return Some(format!("--transport {name} is for fanout, notify and ticker"));
+        }
+        if transport == Transport::Sse && plan.topics_each > STREAM_TOPICS_MAX {
+            return Some(format!("a stream of events has at most {STREAM_TOPICS_MAX} topics"));
+        }
+        let is_polling = matches!(transport, Transport::Poll(_));
+        (is_polling && plan.latest.is_some())
+            .then(|| "who polls gets what there is: --latest is for ws and sse".to_owned())
     }
 
     fn tls_flag(&self) -> Option<&'static str> {

@@ -5,7 +5,8 @@ use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Absent, QUANTILES, Report, Row, groups, newest, quantile_ns, rows, storm, verdict, wire,
+    Absent, QUANTILES, Report, Row, groups, newest, quantile_ns, rows, servers, storm, verdict,
+    wire,
 };
 use crate::agents::AgentSeen;
 use crate::engine::Tally;
@@ -23,7 +24,9 @@ pub fn to_json(report: &Report) -> Value {
         "scenario": report.scenario,
         "target": {
             "url": report.url,
-            "address": plan.target.address.to_string(),
+            "address": plan.target.servers.first().address.to_string(),
+            "servers": servers::json(report),
+            "transport": plan.target.wire.transport.name(),
             "protocol": plan.target.protocol.name(),
             "process": target_process(&report.watched),
         },

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 
 use super::{
-    INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, storm, wire,
+    INVALID, MISSED, Outcome, Parts, QUANTILES, Report, groups, newest, quantile_ns, servers,
+    storm, wire,
 };
 use crate::agents::AgentSeen;
 use crate::engine::{Spread, Tally};
@@ -19,6 +20,9 @@ pub fn summary(report: &Report) -> String {
     let mut out = String::new();
     let plan = &report.plan;
     line(&mut out, "target", &format!("{} ({})", report.url, plan.target.protocol.name()));
+    for text in servers::lines(report) {
+        line(&mut out, "", &text);
+    }
     line(&mut out, "connections", &connections(report));
     for (name, text) in wire::lines(&report.wire) {
         line(&mut out, name, &text);

@@ -1,4 +1,5 @@
-//! What was agreed on below the protocol, as lines and as JSON: TLS and compression. Returns text
+//! What was agreed on below the protocol, as lines and as JSON: TLS, compression, and what travelled
+//! for a delivery. Returns text
 //! and values; called by the text and JSON forms of a report.
 
 use serde_json::{Value, json};
@@ -35,6 +36,17 @@ pub(super) fn lines(book: &WireBook) -> Vec<(&'static str, String)> {
             lines.push(("deflate", text));
         }
     }
+    let traffic = &book.traffic;
+    if let Some((received, sent)) = traffic.received_each().zip(traffic.sent_each()) {
+        let mut text = format!("{received:.1} bytes in and {sent:.1} out for a delivery");
+        if traffic.requests > 0 {
+            text += &format!(", {} requests", grouped(traffic.requests));
+        }
+        if traffic.reconnects > 0 {
+            text += &format!(", {} connections made anew", grouped(traffic.reconnects));
+        }
+        lines.push(("on the wire", text));
+    }
     lines
 }
 
@@ -56,6 +68,15 @@ pub(super) fn to_json(book: &WireBook) -> Value {
             "in": amount(book.inflated),
             "out": amount(book.deflated),
         })),
+        "traffic": (book.traffic.deliveries > 0).then(|| json!({
+            "received_bytes": book.traffic.received_bytes,
+            "sent_bytes": book.traffic.sent_bytes,
+            "deliveries": book.traffic.deliveries,
+            "requests": book.traffic.requests,
+            "reconnects": book.traffic.reconnects,
+            "received_bytes_per_delivery": book.traffic.received_each(),
+            "sent_bytes_per_delivery": book.traffic.sent_each(),
+        })),
     })
 }
 
@@ -67,7 +88,7 @@ mod tests {
     fn what_was_agreed_on_is_shown_and_nothing_where_nothing_was_asked_for() {
         let mut book = WireBook::default();
         assert!(lines(&book).is_empty());
-        assert_eq!(to_json(&book), json!({"tls": null, "deflate": null}));
+        assert_eq!(to_json(&book), json!({"tls": null, "deflate": null, "traffic": null}));
 
         for _ in 0..3 {
             book.tls.add("TLS 1.3 X25519".into());
@@ -76,6 +97,9 @@ mod tests {
         book.deflate.add("permessage-deflate".into());
         book.deflate.add("declined".into());
         book.inflated = Amount { message_bytes: 3000, wire_bytes: 1000 };
+        let traffic = &mut book.traffic;
+        (traffic.received_bytes, traffic.sent_bytes) = (700, 50);
+        (traffic.deliveries, traffic.requests) = (4, 1200);
         let text: Vec<_> =
             lines(&book).into_iter().map(|(name, text)| format!("{name}: {text}")).collect();
         assert_eq!(
@@ -86,6 +110,7 @@ mod tests {
                 "deflate: 1 × declined",
                 "deflate: 1 × permessage-deflate",
                 "deflate: in: 3,000 bytes travelled as 1,000, 3.00 times smaller",
+                "on the wire: 175.0 bytes in and 12.5 out for a delivery, 1,200 requests",
             ]
         );
         let value = to_json(&book);

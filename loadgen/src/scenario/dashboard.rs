@@ -100,7 +100,7 @@ mod tests {
         };
         assert_eq!(options.check(), Ok(()));
         let conduct = &options.conduct;
-        let plan = plan(&options, Target::resolve(&conduct.url, conduct.protocol).unwrap());
+        let plan = plan(&options, conduct.to.resolve(conduct.protocol).unwrap());
         let layout = plan.layout.as_ref().unwrap();
         let mut latest = 0;
         for user in 0..7 {

@@ -40,7 +40,7 @@ mod tests {
             panic!("not fanout: {all}")
         };
         let conduct = &options.conduct;
-        let plan = plan(&options, Target::resolve(&conduct.url, conduct.protocol).unwrap());
+        let plan = plan(&options, conduct.to.resolve(conduct.protocol).unwrap());
         assert_eq!((plan.connections(), plan.topics.len(), plan.payload_bytes), (22, 3, 128));
         assert_eq!((plan.schedule.messages(), plan.schedule.warmup_messages()), (30, 10));
         let prefix = format!("loadgen/{:08x}/", plan.run);

@@ -69,7 +69,9 @@ struct Drive<'a> {
 impl Drive<'_> {
     fn connect(&mut self) -> Course {
         let asked = self.plan.connections();
-        self.tell(&format!("connecting {} to {}", grouped(asked), self.plan.target.address));
+        let servers = self.plan.target.servers.all().iter();
+        let addresses: Vec<_> = servers.map(|server| server.address.to_string()).collect();
+        self.tell(&format!("connecting {} to {}", grouped(asked), addresses.join(", ")));
         loop {
             let Progress { ready, failed, .. } = self.engine.progress();
             let is_hopeless = ready == 0 && failed >= HOPELESS;

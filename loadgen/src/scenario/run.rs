@@ -13,10 +13,11 @@ use crate::agents::Load;
 use crate::engine::{Part, Plan};
 use crate::exposition::Exposition;
 use crate::live::{About, Look};
-use crate::options::Conduct;
+use crate::options::{Conduct, WireFlags};
 use crate::report::{Report, complaints, summary, verdict};
+use crate::seconds::SECOND_NS;
 use crate::sys;
-use crate::target::{Target, TargetError};
+use crate::target::{Target, TargetError, Transport};
 use crate::target_process::Usage;
 
 /// A scenario, ready to be planned.
@@ -85,7 +86,8 @@ impl Scenario<'_> {
     pub(super) fn target(&self) -> Result<Target, (String, u8)> {
         let protocol = self.conduct.protocol;
         let access = self.conduct.access.access(protocol).map_err(|why| (why, USAGE))?;
-        let mut target = Target::resolve(&self.conduct.url, protocol).map_err(|error| {
+        self.conduct.to.check().map_err(|why| (why, USAGE))?;
+        let mut target = self.conduct.to.resolve(protocol).map_err(|error| {
             let is_unknown = matches!(error, TargetError::Resolve { .. });
             (error.to_string(), if is_unknown { UNREACHABLE } else { USAGE })
         })?;
@@ -103,7 +105,7 @@ impl Scenario<'_> {
     /// Who looks on; who wants nothing printed gets no screen. The error is a sentence for the user.
     pub(super) fn follow(&self, plan: &Plan, console: Console) -> Result<Follow, String> {
         let flags = &self.conduct.following;
-        let about = About::new(self.name, &self.conduct.url, plan);
+        let about = About::new(self.name, &self.conduct.to.text(), plan);
         let serve = |address| {
             let exposition = Exposition::start(address, about.clone())
                 .map_err(|error| format!("--prometheus {address}: {error}"))?;
@@ -124,6 +126,7 @@ impl Scenario<'_> {
         console: Console,
     ) -> anyhow::Result<Result<Report, String>> {
         plan.kernel_timestamps = self.conduct.kernel_timestamps;
+        self.conduct.wire.settle(&mut plan);
         let Conduct { outputs, spread, threads, .. } = self.conduct;
         let interrupted = Arc::new(AtomicBool::new(false));
         // On the screen the key is read as a key; whoever kills us there gets the terminal back.
@@ -136,7 +139,12 @@ impl Scenario<'_> {
             Ok(load) => load,
             Err(why) => return Ok(Err(why)),
         };
-        let drain_ns = (self.drain * 1e9) as u64;
+        // Who polls may see the last message an interval after it was sent.
+        let poll_ns = match plan.target.wire.transport {
+            Transport::Poll(polling) => polling.every_ns + SECOND_NS,
+            Transport::Ws | Transport::Sse => 0,
+        };
+        let drain_ns = ((self.drain * 1e9) as u64).max(poll_ns);
         let is_over = AtomicBool::new(false);
         let (mut course, watched) = thread::scope(|scope| {
             let watching = scope.spawn(|| watch.run(&load, &plan.schedule, &is_over));
@@ -153,7 +161,8 @@ impl Scenario<'_> {
         plan.part = Part::whole(load.workers());
         let harvest = load.finish().context("a thread failed")?;
         course.is_partial = harvest.fault.is_some();
-        let mut report = Report::new(self.name, &self.conduct.url, plan, course, harvest.ledgers);
+        let mut report =
+            Report::new(self.name, &self.conduct.to.text(), plan, course, harvest.ledgers);
         report.watched = watched.map_err(|_| anyhow!("the watch failed"))?;
         let grown = grown.map(|bytes| bytes + harvest.rss_grown_bytes);
         report.own_rss_bytes_per_connection =
@@ -178,6 +187,9 @@ pub(super) fn unfit(plan: &Plan) -> Option<String> {
     }
     if !protocol.returns_to_sender() && plan.is_round_trip {
         return Some(format!("{name} sends nothing back to its sender: it can't do echo"));
+    }
+    if let Some(why) = WireFlags::unfit(plan) {
+        return Some(why);
     }
     let has_absent = plan.churn.is_some() || plan.storm.is_some();
     (!protocol.numbers_messages() && has_absent).then(|| {

@@ -126,7 +126,8 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn handle_delivery(
+    /// A message came, over whatever it was.
+    pub(super) fn handle_delivery(
         &mut self,
         topic: &[u8],
         seq: Option<u64>,
@@ -135,6 +136,9 @@ impl Talk<'_> {
     ) {
         let Desk { plan, ledger, receiver, measured_from_ns, .. } = desk;
         ledger.progress.arrivals += 1;
+        if let Duty::Subscribe { .. } = self.duty {
+            ledger.wire.traffic.handle_delivery();
+        }
         let stamp = plan.stamp_in(topic, payload);
         match stamp.and_then(|stamp| Some((stamp, account_of(plan, self.duty, stamp.topic)?))) {
             Some((stamp, account)) => {
@@ -189,6 +193,14 @@ pub(super) fn account_of(plan: &Plan, duty: Duty, topic: u32) -> Option<u32> {
 }
 
 impl Plan {
+    /// The number of the server that a client with this duty is connected to.
+    pub(super) fn server_of(&self, duty: Duty) -> usize {
+        match duty {
+            Duty::Subscribe { subscriber, .. } => self.target.servers.of_subscriber(subscriber),
+            Duty::Publish { publisher } => self.target.servers.of_publisher(publisher),
+        }
+    }
+
     /// The topics that a client with this duty subscribes to.
     pub(super) fn names_for(&self, duty: Duty) -> Vec<&str> {
         let name = |topic: u32| self.topics[topic as usize].as_str();
