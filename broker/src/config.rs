@@ -5,12 +5,9 @@
 //! and the key `head_bytes_max`. Holds plain values only; `config::load` reads them when the
 //! process starts, and again when it is asked to.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use broker_proto::handshake::{AllowedOrigins, OriginError};
-use broker_proto::topic::{Filter, TopicError};
 use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Parser, ValueEnum, value_parser};
 use serde::Serialize;
@@ -25,8 +22,10 @@ mod examples;
 mod file;
 pub mod keys;
 pub mod load;
+pub mod proxies;
 pub mod rules;
 pub mod tls;
+mod values;
 
 use self::auth::KeyEntry;
 use self::backplane::Backplane;
@@ -34,8 +33,10 @@ pub use self::changed::changed;
 use self::deflate::Deflate;
 use self::examples::EXAMPLES;
 use self::keys::ApiKey;
+use self::proxies::Proxies;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 use self::tls::Tls;
+use self::values::{cookie_name, filter, log_filter, origin, path};
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
 pub const WORKERS_MAX: usize = 64;
@@ -159,6 +160,11 @@ pub struct Config {
     #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
     #[arg(default_value_t = false)]
     pub open: bool,
+
+    /// What is asked for under the heading Proxies
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub proxies: Proxies,
 
     /// What is asked for under the heading TLS
     #[command(flatten)]
@@ -442,39 +448,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// An origin that the check of the opening handshake understands.
-fn origin(text: &str) -> Result<String, OriginError> {
-    let text = text.trim().to_owned();
-    AllowedOrigins::parse(std::slice::from_ref(&text)).map(|_| text)
-}
-
-/// A file, or none.
-fn path(text: &str) -> Result<PathBuf, Infallible> {
-    Ok(text.into())
-}
-
-/// A filter of topics.
-fn filter(text: &str) -> Result<String, TopicError> {
-    Filter::new(text).map(|filter| filter.as_str().to_owned())
-}
-
-/// The name of a cookie (RFC 6265 §4.1.1), or none.
-fn cookie_name(text: &str) -> Result<String, String> {
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    match text.bytes().all(is_token) {
-        true => Ok(text.to_owned()),
-        false => Err("a name of letters, digits and - _ . only".to_owned()),
-    }
-}
-
-/// A filter that `tracing_subscriber` understands, checked here so that a slip shows at the start.
-fn log_filter(text: &str) -> Result<String, String> {
-    match tracing_subscriber::EnvFilter::try_new(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 #[cfg(test)]

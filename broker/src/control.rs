@@ -5,11 +5,12 @@
 //! stops it; a worker holds a [`Sender`].
 
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use broker_proto::forwarded::ClientAddress;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc as queue, watch};
 
@@ -40,8 +41,9 @@ pub struct Handed {
     pub socket: TcpStream,
     /// The TLS session of what comes and goes on it, if it is sealed; its handshake is over.
     pub tls: Option<Box<Session>>,
-    /// The other side.
-    pub peer: SocketAddr,
+    /// The other side: whoever connected, or whom the PROXY protocol named. Its requests may name
+    /// others.
+    pub peer: ClientAddress,
     /// What was already read: at least a whole HTTP head.
     pub read: Vec<u8>,
 }

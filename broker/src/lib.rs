@@ -13,6 +13,7 @@
 //! | [`cluster`] | other nodes, by NATS |
 //! | [`control`] | HTTP: the page, health, metrics |
 //! | [`metrics`] | what is counted |
+//! | [`proxies`] | whom the broker believes about who a client is |
 //! | [`sys`] | the operating system: descriptors, cores |
 
 pub mod auth;
@@ -23,6 +24,7 @@ pub mod demo;
 pub mod hub;
 pub mod keys;
 pub mod metrics;
+pub mod proxies;
 pub mod server;
 pub mod sys;
 pub mod tls;

@@ -2,7 +2,7 @@
 //! Knows nothing of frames; workers call it.
 
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use mio::event::Source;
@@ -89,6 +89,30 @@ impl Socket {
             Ok(len) => Input::Bytes { len, more: came == room || session.is_ended() },
             Err(refused) => Input::Refused(refused),
         }
+    }
+
+    /// Looks at what the peer has sent first of all, without taking it: no TLS has been spoken yet.
+    /// What lies there already is seen again.
+    pub fn peek(&self, buffer: &mut [u8]) -> Input {
+        loop {
+            return match self.stream.peek(buffer) {
+                Ok(0) => Input::Ended,
+                Ok(len) => Input::Bytes { len, more: false },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Input::of(&error),
+            };
+        }
+    }
+
+    /// Takes off as many bytes as fit `buffer`, all of which a [`peek`](Self::peek) has seen. False
+    /// if the connection is broken.
+    pub fn skip(&mut self, buffer: &mut [u8]) -> bool {
+        read(&mut self.stream, buffer).is_ok_and(|len| len == buffer.len())
+    }
+
+    /// The address of the peer.
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_addr().ok()
     }
 
     /// Writes from `bytes`, which must not be empty unless something is [unsent](Self::unsent).

@@ -22,6 +22,7 @@ use crate::hub::session::Budget;
 use crate::hub::workers::members;
 use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::proxies::Proxies;
 use crate::sys::ring::SendRing;
 
 pub mod accept;
@@ -40,6 +41,7 @@ mod flush;
 mod handshakes;
 mod opening;
 mod pressure;
+mod proxied;
 mod read;
 mod system;
 
@@ -91,6 +93,7 @@ pub struct Worker {
     doors: Vec<Door>,
     handshakes: Handshakes,
     admission: Arc<Admission>,
+    proxies: Proxies,
     origins: Arc<AllowedOrigins>,
     head_limits: HeadLimits,
     control: control::Sender,
@@ -162,6 +165,7 @@ impl Worker {
         let head_limits = opening::head_limits(&config);
         let codec = Codec::new(&config);
         let handshakes = Handshakes::new(config.tls.handshakes_max);
+        let proxies = Proxies::new(&config.proxies);
         let sealed = if config.tls.is_on() { read::READ_BYTES_MAX } else { 0 };
         let core = Core {
             index,
@@ -179,6 +183,7 @@ impl Worker {
             doors,
             handshakes,
             admission,
+            proxies,
             origins,
             head_limits,
             control,

@@ -21,6 +21,8 @@ mod guard;
 mod handshake;
 #[path = "attacks/http.rs"]
 mod http;
+#[path = "attacks/proxies.rs"]
+mod proxies;
 #[path = "attacks/publish.rs"]
 mod publish;
 #[path = "attacks/resources.rs"]

@@ -9,12 +9,14 @@
 //! | [`command`] | what a client can ask and a broker can answer, whatever the encoding |
 //! | [`json`] | `altavoz.v1.json`: commands and messages as JSON text |
 //! | [`sse`] | messages as server-sent events |
+//! | [`forwarded`] | whom a proxy speaks for: PROXY protocol, `X-Forwarded-For`, `Forwarded` |
 //! | [`bin`] | `altavoz.v1.bin`: the same in binary frames with opaque payloads |
 //!
 //! The broker uses it as a server, the load generator as a client.
 
 pub mod bin;
 pub mod command;
+pub mod forwarded;
 pub mod handshake;
 pub mod json;
 pub mod sse;

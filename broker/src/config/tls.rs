@@ -25,13 +25,13 @@ pub struct Tls {
     /// SIGHUP reads it anew
     #[serde(rename = "tls_cert")]
     #[arg(id = "tls_cert", long = "tls-cert", help_heading = "TLS", value_name = "FILE")]
-    #[arg(default_value = "", hide_default_value = true, value_parser = super::path)]
+    #[arg(default_value = "", hide_default_value = true, value_parser = super::values::path)]
     pub cert: PathBuf,
 
     /// File with the certificate's private key, in PEM; SIGHUP reads it anew
     #[serde(rename = "tls_key")]
     #[arg(id = "tls_key", long = "tls-key", help_heading = "TLS", value_name = "FILE")]
-    #[arg(default_value = "", hide_default_value = true, value_parser = super::path)]
+    #[arg(default_value = "", hide_default_value = true, value_parser = super::values::path)]
     pub key: PathBuf,
 
     /// Make a certificate at every start, for trying out: nobody vouches for it, its fingerprint

@@ -6,15 +6,15 @@
 //! Run by `control::start`.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
+use broker_proto::forwarded::{ClientAddress, ForwardedError};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -30,6 +30,7 @@ use super::socket::Socket;
 use super::stream::Stream;
 use super::{Handed, answer};
 use crate::config::Config;
+use crate::proxies::Proxies;
 
 /// Most HTTP connections at once; one more is answered 503.
 pub(super) const CONNECTIONS_MAX: usize = 1024;
@@ -42,6 +43,13 @@ const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// hyper takes no smaller buffer than this.
 const BUFFER_BYTES_MIN: usize = 8192;
 
+/// What holds for every request.
+#[derive(Clone)]
+struct Rules {
+    patience: Duration,
+    proxies: Arc<Proxies>,
+}
+
 /// Serves until told to stop, then for as long as that says at most.
 pub(super) async fn run(
     mut handed: mpsc::Receiver<Handed>,
@@ -51,13 +59,16 @@ pub(super) async fn run(
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
     let http = http(&config);
-    let patience = Duration::from_millis(config.http_request_timeout_ms);
+    let rules = Rules {
+        patience: Duration::from_millis(config.http_request_timeout_ms),
+        proxies: Proxies::new(&config.proxies).into(),
+    };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(handed) = handed.recv() => {
                 if connections.len() < connections_max {
-                    take(handed, &mut connections, (&http, patience), &router, &stopping);
+                    take(handed, &mut connections, (&http, &rules), &router, &stopping);
                 } else {
                     handed.turn_away(answer::TOO_MANY);
                 }
@@ -72,7 +83,7 @@ pub(super) async fn run(
     }
     handed.close();
     while let Ok(handed) = handed.try_recv() {
-        take(handed, &mut connections, (&http, patience), &router, &stopping);
+        take(handed, &mut connections, (&http, &rules), &router, &stopping);
     }
     let grace = stopping.borrow().unwrap_or_default();
     let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -95,7 +106,7 @@ fn http(config: &Config) -> http1::Builder {
 fn take(
     handed: Handed,
     connections: &mut JoinSet<()>,
-    (http, patience): (&http1::Builder, Duration),
+    (http, rules): (&http1::Builder, &Rules),
     router: &Router,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
@@ -108,18 +119,19 @@ fn take(
     };
     let stream = Stream::new(stream, handed.tls);
     let socket = Socket::new(handed.read, stream, STALL_TIMEOUT);
-    let (http, router, stopping) = (http.clone(), router.clone(), stopping.clone());
-    connections.spawn(serve(socket, handed.peer, (http, patience), router, stopping));
+    let (http, rules) = (http.clone(), rules.clone());
+    let (router, stopping) = (router.clone(), stopping.clone());
+    connections.spawn(serve(socket, handed.peer, (http, rules), router, stopping));
 }
 
 async fn serve(
     socket: Socket<Stream>,
-    peer: SocketAddr,
-    (http, patience): (http1::Builder, Duration),
+    peer: ClientAddress,
+    (http, rules): (http1::Builder, Rules),
     router: Router,
     mut stopping: watch::Receiver<Option<Duration>>,
 ) {
-    let service = service_fn(move |request| respond(request, peer, patience, router.clone()));
+    let service = service_fn(move |request| respond(request, peer, rules.clone(), router.clone()));
     let mut connection = pin!(http.serve_connection(TokioIo::new(socket), service));
     tokio::select! {
         ended = connection.as_mut() => return log_end(peer, ended),
@@ -132,20 +144,25 @@ async fn serve(
     }
 }
 
-fn log_end(peer: SocketAddr, ended: hyper::Result<()>) {
+fn log_end(peer: ClientAddress, ended: hyper::Result<()>) {
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "HTTP connection failed");
     }
 }
 
 async fn respond(
-    request: Request<Incoming>,
-    peer: SocketAddr,
-    patience: Duration,
+    mut request: Request<Incoming>,
+    peer: ClientAddress,
+    Rules { patience, proxies }: Rules,
     mut router: Router,
 ) -> Result<Response, Infallible> {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let Ok(client) = client_of(&request, peer, &proxies) else {
+        let message = "a list of forwarders that can't be read";
+        return Ok(answer::last_error(StatusCode::BAD_REQUEST, "bad_request", message));
+    };
+    request.extensions_mut().insert(client);
     let response = match timeout(patience, router.call(request.map(Body::new))).await {
         Ok(response) => response?,
         Err(_) => {
@@ -154,6 +171,16 @@ async fn respond(
         }
     };
     let status = response.status().as_u16();
-    tracing::debug!(%peer, %method, ?path, status, took = ?began.elapsed(), "HTTP request");
+    tracing::debug!(%client, %method, ?path, status, took = ?began.elapsed(), "HTTP request");
     Ok(response)
+}
+
+/// Whose request it is: a proxy may send those of many over one connection.
+fn client_of(
+    request: &Request<Incoming>,
+    peer: ClientAddress,
+    proxies: &Proxies,
+) -> Result<ClientAddress, ForwardedError> {
+    let values = |name: &str| request.headers().get_all(name).iter().map(HeaderValue::as_bytes);
+    Ok(proxies.client(peer.ip, values)?.unwrap_or(peer))
 }

@@ -36,7 +36,9 @@ impl Plane {
         near.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (socket, peer) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
-        self.sender.try_hand(Handed { socket, tls: None, peer, read: read.to_vec() }).unwrap();
+        self.sender
+            .try_hand(Handed { socket, tls: None, peer: peer.into(), read: read.to_vec() })
+            .unwrap();
         near
     }
 
@@ -138,8 +140,9 @@ fn stopping_ends_idle_connections_and_takes_no_more() {
 
     let _near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, peer) = listener.accept().unwrap();
-    let back =
-        sender.try_hand(Handed { socket, tls: None, peer, read: b"GET".to_vec() }).unwrap_err();
+    let back = sender
+        .try_hand(Handed { socket, tls: None, peer: peer.into(), read: b"GET".to_vec() })
+        .unwrap_err();
     assert_eq!(back.read, b"GET");
 }
 

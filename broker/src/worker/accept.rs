@@ -1,7 +1,7 @@
 //! Accepting connections, and what happens when there are no descriptors left.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use rustix::io::Errno;
 
 use super::admission::{Entry, Place};
-use super::connection::Connection;
+use super::connection::{Connection, Phase};
 use super::{Worker, token_of};
 use crate::tls::Keyring;
 use crate::transport::Socket;
@@ -102,9 +102,26 @@ impl Worker {
     }
 
     fn let_in(&self, peer: SocketAddr) -> Result<(Entry, Place), Refusal> {
-        let place = self.admission.count(peer.ip())?;
-        match self.admission.enter(peer.ip(), self.core.now_ms) {
+        // A proxy that is trusted speaks for many: its clients are counted when they are known.
+        let place = match self.proxies.trusts(peer.ip()) {
+            true => Place::default(),
+            false => self.place_of(peer.ip())?,
+        };
+        match self.admission.enter() {
             Ok(entry) => Ok((entry, place)),
+            Err(refusal) => {
+                self.admission.give_back(&place);
+                Err(refusal)
+            }
+        }
+    }
+
+    /// A place among the connections of an address, if it may have one more now.
+    pub(super) fn place_of(&self, address: IpAddr) -> Result<Place, Refusal> {
+        let address = address.to_canonical();
+        let place = self.admission.count(address)?;
+        match self.admission.pace(address, self.core.now_ms) {
+            Ok(()) => Ok(place),
             Err(refusal) => {
                 self.admission.give_back(&place);
                 Err(refusal)
@@ -155,7 +172,11 @@ impl Worker {
         }
         let max = self.core.config.message_bytes_max;
         let connection = Connection::new(socket, generation, self.now, max);
-        entry.insert(Connection { let_in, place, ..connection });
+        let phase = match self.proxies.must_send_header(peer.ip()) {
+            true => Phase::Proxied,
+            false => connection.phase,
+        };
+        entry.insert(Connection { let_in, place, phase, ..connection });
         self.arm(slot);
         self.core.counters().connections.add(1);
         if has_tls {

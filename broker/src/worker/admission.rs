@@ -97,14 +97,19 @@ impl Admission {
         }
     }
 
-    /// Lets a connection in, which must [`leave`](Self::leave) later, or says why not.
-    pub fn enter(&self, address: IpAddr, now_ms: u64) -> Result<Entry, Refusal> {
+    /// Whether an address may connect once more now.
+    pub fn pace(&self, address: IpAddr, now_ms: u64) -> Result<(), Refusal> {
         let limited = self.rate > 0 && (self.limit_loopback || !address.is_loopback());
         if limited && !self.take(address, now_ms) {
             let rate = self.rate;
             let message = format!("more than {rate} connects a second from {address}");
             return Err(Refusal::too_many_requests(message));
         }
+        Ok(())
+    }
+
+    /// Lets a connection in, which must [`leave`](Self::leave) later, or says why not.
+    pub fn enter(&self) -> Result<Entry, Refusal> {
         if self.open.fetch_add(1, Ordering::Relaxed) < self.connections_max {
             return Ok(Entry::Client);
         }
@@ -151,12 +156,12 @@ mod tests {
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let far: IpAddr = "192.0.2.1".parse().unwrap();
         let gate = Admission::new(&config, 1_000);
-        assert!((0..100).all(|_| gate.enter(local, 0).is_ok()));
-        assert_eq!((0..100).filter(|_| gate.enter(far, 0).is_ok()).count(), 10);
-        assert!(gate.enter("192.0.2.2".parse().unwrap(), 0).is_ok());
+        assert!((0..100).all(|_| gate.pace(local, 0).is_ok()));
+        assert_eq!((0..100).filter(|_| gate.pace(far, 0).is_ok()).count(), 10);
+        assert!(gate.pace("192.0.2.2".parse().unwrap(), 0).is_ok());
         config.limit_loopback = true;
         let gate = Admission::new(&config, 1_000);
-        assert_eq!((0..100).filter(|_| gate.enter(local, 0).is_ok()).count(), 10);
+        assert_eq!((0..100).filter(|_| gate.pace(local, 0).is_ok()).count(), 10);
     }
 
     #[test]
@@ -185,19 +190,18 @@ mod tests {
         let gate = Admission::new(&config, 1_000);
         let local: IpAddr = "127.0.0.1".parse().unwrap();
         let times = (0..100).map(|turn| 500 - turn % 2);
-        assert_eq!(times.filter(|&now_ms| gate.enter(local, now_ms).is_ok()).count(), 10);
+        assert_eq!(times.filter(|&now_ms| gate.pace(local, now_ms).is_ok()).count(), 10);
     }
 
     #[test]
     fn a_full_broker_lets_in_as_many_as_leave() {
         let gate = Admission::new(&Config::default(), 1);
-        let local: IpAddr = "127.0.0.1".parse().unwrap();
-        assert_eq!(gate.enter(local, 0), Ok(Entry::Client));
+        assert_eq!(gate.enter(), Ok(Entry::Client));
         for _ in 0..PROBES_MAX {
-            assert_eq!(gate.enter(local, 0), Ok(Entry::Probe));
+            assert_eq!(gate.enter(), Ok(Entry::Probe));
         }
-        assert_eq!(gate.enter(local, 0).unwrap_err().status(), 503);
+        assert_eq!(gate.enter().unwrap_err().status(), 503);
         gate.leave(Entry::Client);
-        assert_eq!(gate.enter(local, 0), Ok(Entry::Client));
+        assert_eq!(gate.enter(), Ok(Entry::Client));
     }
 }

@@ -38,7 +38,7 @@ impl Worker {
         }
         found.sort_unstable();
         let describe = |(_, slot): (u64, usize)| {
-            let address = self.connections.get(slot)?.socket.peer();
+            let address = self.connections.get(slot)?.address();
             Some(Connected { address, ..self.core.hub.describe(slot as u32)? })
         };
         found.into_iter().filter_map(describe).collect()

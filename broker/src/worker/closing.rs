@@ -173,7 +173,7 @@ impl Worker {
         }
         connection.since = self.now;
         connection.reason = Some(reason);
-        let peer = connection.socket.peer();
+        let peer = connection.address();
         self.core.hub.unsubscribe_all(slot as u32);
         if self.may_log() {
             tracing::info!(peer, code = code.value(), reason = message, "closing a connection");

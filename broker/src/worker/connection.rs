@@ -1,6 +1,7 @@
 //! One connection as its worker sees it: the socket, the decoder, where it is in its life, and
 //! since when. Knows nothing of topics; the hub's session in the same slot does.
 
+use broker_proto::forwarded::ClientAddress;
 use broker_proto::handshake::HeadScanner;
 use broker_proto::ws::{Closing, Decoder, Role};
 
@@ -28,6 +29,8 @@ pub struct Connection {
     pub socket: Socket,
     /// Its place among those that were let in.
     pub place: Place,
+    /// Whom it is from, if a proxy that is trusted has said so.
+    pub client: Option<Box<ClientAddress>>,
     /// Its stream of frames.
     pub decoder: Decoder,
     /// What of it is compressed.
@@ -79,6 +82,9 @@ pub struct Connection {
 /// The life of a connection.
 #[derive(Debug)]
 pub enum Phase {
+    /// A header of the PROXY protocol must come first, and is not complete. Nothing of it was taken
+    /// off the socket.
+    Proxied,
     /// The request head is not complete; what came of it, once it came in more than one piece.
     Head(Option<Box<Head>>),
     /// A WebSocket.
@@ -125,6 +131,7 @@ impl Connection {
         Self {
             socket,
             place: Place::default(),
+            client: None,
             decoder: Decoder::new(Role::Server, message_bytes_max),
             compression: Compression::default(),
             phase: Phase::Head(None),
@@ -151,6 +158,11 @@ impl Connection {
         }
     }
 
+    /// The address of the client, for logs and lists; empty if the connection is broken.
+    pub fn address(&self) -> String {
+        self.client.as_ref().map_or_else(|| self.socket.peer(), ToString::to_string)
+    }
+
     /// Whether it is a WebSocket on which neither side has begun to close.
     pub fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Open) && self.closing.is_open()
@@ -165,7 +177,7 @@ impl Connection {
     pub fn deadline(&self, config: &Config) -> (Ticks, Due) {
         let after = |start: Ticks, ms: u64| start.saturating_add(ms.div_ceil(100) as Ticks);
         match self.phase {
-            Phase::Head(_) => {
+            Phase::Proxied | Phase::Head(_) => {
                 return (after(self.since, config.handshake_timeout_ms), Due::Handshake);
             }
             Phase::Lingering => return (after(self.since, LINGER_MS), Due::Linger),

@@ -6,7 +6,7 @@ use broker_proto::ws::{CloseCode, Opcode};
 
 use super::Worker;
 use super::closing::policy;
-use super::connection::{Due, NEVER, Phase};
+use super::connection::{Connection, Due, NEVER, Phase};
 use crate::hub::Disconnect;
 use crate::metrics::CloseReason;
 
@@ -63,7 +63,7 @@ impl Worker {
     fn handle_silence(&mut self, slot: usize) {
         let Some(connection) = self.connections.get(slot) else { return };
         let refusal = Refusal::request_timeout();
-        if matches!(connection.phase, Phase::Head(None)) {
+        if matches!(connection.phase, Phase::Proxied | Phase::Head(None)) {
             self.core.counters().count_refusal(refusal.status());
             self.remove(slot, CloseReason::HandshakeTimeout);
         } else {
@@ -113,7 +113,7 @@ impl Worker {
     /// Drops a connection whose peer can't be reached: a close frame would not arrive.
     fn give_up(&mut self, slot: usize, reason: CloseReason) {
         if self.may_log() {
-            let peer = self.connections.get(slot).map(|connection| connection.socket.peer());
+            let peer = self.connections.get(slot).map(Connection::address);
             tracing::info!(peer, reason = reason.label(), "dropping a connection");
         }
         self.remove(slot, reason);

@@ -48,11 +48,13 @@ impl Worker {
         let mut left: Vec<(usize, u32)> =
             self.connections.iter().map(|(slot, held)| (slot, held.generation)).collect();
         left.retain(|&(slot, _)| {
-            let is_head = matches!(self.connections[slot].phase, Phase::Head(_));
-            if is_head {
-                self.refuse(slot, &Refusal::unavailable("the broker is stopping"));
+            let stopping = Refusal::unavailable("the broker is stopping");
+            match self.connections[slot].phase {
+                Phase::Proxied => self.refuse_proxied(slot, &stopping),
+                Phase::Head(_) => self.refuse(slot, &stopping),
+                _ => return true,
             }
-            !is_head
+            false
         });
         fastrand::shuffle(&mut left);
         let (now_ms, config) = (self.core.now_ms, &self.core.config);

@@ -26,7 +26,7 @@ impl Worker {
         self.core.parser = json::Parser::new();
         self.core.counters().panics.add(1);
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let peer = connection.socket.peer();
+        let peer = connection.address();
         tracing::error!(peer, "a fault of our own ends a connection");
         if matches!(connection.phase, Phase::Head(_)) {
             return self.refuse(slot, &Refusal::internal("a fault of the broker"));

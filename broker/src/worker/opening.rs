@@ -70,7 +70,7 @@ impl Worker {
         let (head, rest) = bytes.split_at_mut(head_len);
         self.response.clear();
         let is_probe = self.connections.get(slot).is_some_and(|found| found.let_in == Entry::Probe);
-        match self.decide(head, is_probe) {
+        match self.decide(slot, head, is_probe) {
             Ok(Opening::Upgrade(protocol, grants, compression)) => {
                 self.upgrade(slot, protocol, grants, compression);
                 self.handle_frames(slot, rest);
@@ -82,11 +82,12 @@ impl Worker {
     }
 
     /// Reads the head; the answer to an upgrade is left in `self.response`.
-    fn decide(&mut self, head: &[u8], is_probe: bool) -> Result<Opening, Refusal> {
+    fn decide(&mut self, slot: usize, head: &[u8], is_probe: bool) -> Result<Opening, Refusal> {
         self.core.alone = true;
         let parsed = Request::parse(head, &self.head_limits);
         self.core.alone = false;
         let request = parsed?;
+        self.recognise(slot, &request)?;
         if is_probe && !PROBE_PATHS.contains(&request.path()) {
             return Err(self.admission.full());
         }
@@ -174,6 +175,10 @@ impl Worker {
         self.core.counters().http_requests.add(1);
         let (socket, tls) = connection.socket.into_parts(self.poll.registry());
         let peer = socket.peer_addr().unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        let is_named = self.proxies.must_send_header(peer.ip());
+        // Where it is the requests that name their clients, each may name another.
+        let named = connection.client.filter(|_| is_named);
+        let peer = named.map_or_else(|| peer.into(), |client| *client);
         let handed = Handed { socket, tls, peer, read: read.to_vec() };
         if let Err(handed) = self.control.try_hand(handed) {
             let refusal = Refusal::unavailable("too many HTTP requests wait");
@@ -188,7 +193,7 @@ impl Worker {
         connection.phase = Phase::Lingering;
         connection.since = self.now;
         respond(&mut connection.socket, refusal);
-        let peer = connection.socket.peer();
+        let peer = connection.address();
         self.core.counters().count_refusal(refusal.status());
         if self.may_log() {
             let (status, reason) = (refusal.status(), refusal.message());

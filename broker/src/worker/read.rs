@@ -45,6 +45,10 @@ impl Worker {
             self.read_again(slot);
             return;
         }
+        if matches!(connection.phase, Phase::Proxied) {
+            self.read_proxy_header(slot);
+            return;
+        }
         let mut buffer = std::mem::take(&mut self.buffer);
         match connection.socket.read(&mut buffer, &mut self.sealed) {
             Input::Bytes { len, more } => {
@@ -106,7 +110,7 @@ impl Worker {
             // Whoever reads events has nothing to say.
             Phase::Open if self.connections[slot].cursor.is_some() => {}
             Phase::Open => self.handle_frames(slot, bytes),
-            Phase::Finishing | Phase::Lingering => {}
+            Phase::Proxied | Phase::Finishing | Phase::Lingering => {}
         }
     }
 
@@ -183,7 +187,7 @@ impl Worker {
         connection.since = self.now;
         connection.socket.shutdown_write();
         connection.reason.get_or_insert(CloseReason::Protocol);
-        let peer = connection.socket.peer();
+        let peer = connection.address();
         self.forget_handshake(was_handshaking);
         self.core.hub.unsubscribe_all(slot as u32);
         self.core.counters().tls_failures.add(1);

@@ -42,7 +42,24 @@ pub(crate) fn exchange(
     request: &[u8],
     limit: Duration,
 ) -> io::Result<Response> {
-    let mut stream = TcpStream::connect(address)?;
+    exchange_over(TcpStream::connect(address)?, request, limit)
+}
+
+/// A connection that comes from this address of the machine, of which the loopback has many.
+pub(crate) fn connect_from(from: &str, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+    let from: std::net::IpAddr = from.parse().map_err(io::Error::other)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    socket.connect(&address.into())?;
+    Ok(socket.into())
+}
+
+/// As [`exchange`], on a connection that is there already.
+pub(crate) fn exchange_over(
+    mut stream: TcpStream,
+    request: &[u8],
+    limit: Duration,
+) -> io::Result<Response> {
     stream.set_read_timeout(Some(limit))?;
     // A broker that refuses early closes while we still write: its answer is what counts.
     let written = stream.write_all(request);

@@ -136,9 +136,13 @@ fn make() -> CertifiedKey<rcgen::KeyPair> {
 
 /// Opens a TLS session with the broker at `address`, its handshake included.
 pub(crate) fn connect(address: SocketAddr, client: &Arc<ClientConfig>) -> io::Result<TlsStream> {
+    over(TcpStream::connect(address)?, client)
+}
+
+/// The same on a connection that is there already.
+pub(crate) fn over(stream: TcpStream, client: &Arc<ClientConfig>) -> io::Result<TlsStream> {
     let name = ServerName::try_from("localhost").expect("it is a name");
     let session = ClientConnection::new(client.clone(), name).map_err(io::Error::other)?;
-    let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(super::ws_client::PATIENCE))?;
     let mut stream = StreamOwned::new(session, stream);

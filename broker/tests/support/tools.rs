@@ -124,6 +124,16 @@ pub(crate) fn mosquitto() -> Option<PathBuf> {
     available("Mosquitto", debian_program(&["mosquitto"], "mosquitto"))
 }
 
+/// nginx: the one that is installed, or else Debian's.
+pub(crate) fn nginx() -> Option<PathBuf> {
+    available("nginx", debian_program(&["nginx"], "nginx"))
+}
+
+/// HAProxy: the one that is installed, or else Debian's.
+pub(crate) fn haproxy() -> Option<PathBuf> {
+    available("HAProxy", debian_program(&["haproxy"], "haproxy"))
+}
+
 /// Cargo's target directory, whichever it is.
 pub(crate) fn target_directory() -> PathBuf {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));

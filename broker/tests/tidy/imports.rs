@@ -144,7 +144,9 @@ fn resolve(path: &[String], place: &Place, parts: &BTreeMap<String, Row>) -> Use
     let name = |at: usize| path.get(at).cloned().unwrap_or_default();
     match path[0].as_str() {
         PROTO => Use::Own("proto".to_owned()),
-        "std" | "core" | "alloc" => Use::Std(name(1)),
+        "std" | "alloc" => Use::Std(name(1)),
+        // Its addresses and durations are values: it has no socket, thread or clock.
+        "core" => Use::Here,
         // Inside a package that is one part, nothing of `crate` is another part.
         "crate" | "broker" if place.package == "broker" => Use::Own(name(1)),
         package @ ("broker" | "loadgen") => Use::Own(package.to_owned()),

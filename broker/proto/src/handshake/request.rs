@@ -93,7 +93,7 @@ impl<'h> Request<'h> {
     }
 
     /// The values of all headers of this name, in order.
-    pub fn headers(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+    pub fn headers(&self, name: &str) -> impl DoubleEndedIterator<Item = &'h [u8]> {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
