@@ -20,6 +20,7 @@
 //! | [`presence`], [`silence`] | who is there; which topics should have had a message |
 //! | [`access`], [`rates`] | who may do what, until when and how often |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
+//! | [`log`], [`commits`], [`uplink`] | the ways out of this process: to disk, to other nodes, and back |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
@@ -41,6 +42,7 @@ pub mod backlog;
 mod catching;
 pub mod cohort;
 mod commands;
+pub mod commits;
 pub mod delayed;
 mod delivery;
 pub mod desk;
@@ -51,6 +53,7 @@ pub mod interest;
 mod ladder;
 pub mod lingering;
 pub mod lists;
+pub mod log;
 pub mod mailbox;
 mod members;
 pub mod message;
@@ -71,6 +74,7 @@ pub mod special;
 mod subscribing;
 pub mod topic;
 pub mod trie;
+pub mod uplink;
 pub mod wanted;
 pub mod workers;
 
@@ -125,6 +129,8 @@ pub struct Hub {
     /// Workers whose mailbox this hub found full, and a publisher was therefore paused.
     full: WorkerSet,
     publisher_paused: bool,
+    /// More is published than goes into a log or to other nodes.
+    is_slowed: bool,
     answer: Vec<u8>,
     /// The time of this turn, in ms of the broker's clock.
     now_ms: u64,
@@ -204,6 +210,7 @@ impl Hub {
             wakes: 0,
             full: 0,
             publisher_paused: false,
+            is_slowed: false,
             answer: Vec::new(),
             now_ms: 0,
             specials: Slab::new(),
@@ -336,7 +343,8 @@ impl Hub {
         if self.mail.is_empty() {
             self.wakes |= self.shared.mailbox(self.worker).take(&mut self.mail);
         }
-        if self.has_catching() {
+        let has_catching = self.has_catching();
+        if has_catching {
             self.delayed.release();
         }
         let mut deliveries = 0;
@@ -347,15 +355,12 @@ impl Hub {
                 let Some(mail) = self.mail.pop_front() else { break };
                 self.taken += 1;
                 match mail {
-                    Mail::Message(message) if self.may_wait(&message) => self.delay(message),
+                    Mail::Message(message) if !has_catching && message.topic().flush_ms() > 0 => {
+                        self.delay(message);
+                    }
                     Mail::Message(message) => {
                         self.keep_order();
                         deliveries += self.deliver(&message, self.taken);
-                    }
-                    Mail::Silence(silence) => {
-                        // What came before it must not come after it.
-                        self.deliver_delayed();
-                        self.deliver_silence(&silence);
                     }
                     Mail::Drain => {
                         self.deliver_delayed();
@@ -370,10 +375,6 @@ impl Hub {
         }
         self.mail.shrink_to(MAIL_KEPT);
         MailStep::Done
-    }
-
-    fn may_wait(&self, message: &Message) -> bool {
-        message.topic().flush_ms() > 0 && !self.has_catching()
     }
 
     /// A message does not wait: earlier ones of its topic may, from before the rules changed.
@@ -411,11 +412,33 @@ impl Hub {
     /// Mail that is no message.
     fn handle_other(&mut self, mail: Mail) {
         match mail {
-            Mail::Presence(change) => self.deliver_presence(&change),
-            Mail::Silence(silence) => self.deliver_silence(&silence),
+            Mail::Presence(change) => {
+                self.let_pass(&change.topic);
+                self.deliver_presence(&change);
+            }
+            Mail::Silence(silence) => {
+                self.let_pass(&silence.topic);
+                self.deliver_silence(&silence);
+            }
+            Mail::Gap(gap) => {
+                self.let_pass(&gap.topic);
+                self.deliver_gap(&gap);
+            }
+            Mail::Renumbered(topic, epoch) => {
+                self.let_pass(&topic);
+                self.deliver_renumbered(&topic, epoch);
+            }
+            Mail::Settled(settled) => self.deliver_settled(&settled),
             Mail::Made(topic) => self.linger(topic, self.now_ms),
             Mail::Question(question) => self.asked.push(question),
-            Mail::Message(_) | Mail::Drain => {}
+            Mail::Message(_) | Mail::Wanted { .. } | Mail::Drain => {}
+        }
+    }
+
+    /// What is told of a topic must not come before the messages that came before it.
+    fn let_pass(&mut self, topic: &Topic) {
+        if topic.flush_ms() > 0 || !self.delayed.is_empty() {
+            self.deliver_delayed();
         }
     }
 
@@ -459,12 +482,13 @@ impl Hub {
         let full = self.full;
         let still = members(full).filter(|&at| shared.mailbox(at).is_full_for(worker));
         self.full = still.fold(0, |set, at| set | 1 << at);
-        self.full == 0
+        self.is_slowed = self.is_slowed && shared.is_slowed_for(worker);
+        self.full == 0 && !self.is_slowed
     }
 
     /// Whether a mailbox that this worker's publishers fill is over its limit.
     pub fn is_blocked(&mut self) -> bool {
-        self.full != 0 && !self.may_resume()
+        (self.full != 0 || self.is_slowed) && !self.may_resume()
     }
 
     /// Once a second: forgets topics that nobody uses any more, as many as do not hold up the rest.

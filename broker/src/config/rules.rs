@@ -53,6 +53,21 @@ pub struct Rule {
     /// When a topic that had a message has none for so many milliseconds, its subscribers are told
     /// that it is stale; 0 expects none.
     pub expect_every_ms: u64,
+    /// Whether what is kept is kept on disk too.
+    pub store: Store,
+}
+
+/// Whether what is kept of a topic outlives the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Store {
+    /// It does not.
+    #[default]
+    None,
+    /// It is written to disk afterwards: what was published last may be gone after a crash.
+    Accepted,
+    /// It is on disk before anyone sees it, the publisher's answer included.
+    Durable,
 }
 
 /// What becomes of the messages of a subscriber that reads too slowly.
@@ -97,6 +112,7 @@ pub struct RuleEntry {
     mode: Option<Mode>,
     max_rate: Option<f64>,
     expect_every_ms: Option<u64>,
+    store: Option<Store>,
 }
 
 /// What can be expected of a feed: a message in a tenth of a second at most, in thirty days at least.
@@ -142,6 +158,7 @@ impl RuleEntry {
             latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
             max_rate: self.max_rate.or(default.max_rate),
             expect_every_ms: self.expect_every_ms.unwrap_or(default.expect_every_ms),
+            store: self.store.unwrap_or(default.store),
         }
     }
 }
@@ -161,6 +178,7 @@ impl Rules {
             latest: false,
             max_rate: None,
             expect_every_ms: 0,
+            store: Store::None,
         };
         let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
         let demo = if config.demo { demo::rules() } else { Vec::new() };

@@ -10,6 +10,8 @@ use broker_proto::ws::CloseCode;
 use broker_proto::{bin, json};
 
 use super::directory::DirectoryFull;
+use super::log::{AskedId, Asker, Placed, Waiting};
+use super::mailbox::SettledMail;
 use super::message::Message;
 use super::pausing::Resumed;
 use super::protocol::Protocol;
@@ -183,7 +185,8 @@ impl Hub {
     /// Publishes one of the broker's own numbers, on a topic below `$SYS`.
     pub fn publish_system(&mut self, topic: TopicName<'_>, payload: &[u8], now_ms: u64) {
         // With the directory full there is no topic to publish on, and nobody who could watch it.
-        let _ = self.publish(topic, Payload::Json(payload), Protocol::Json, now_ms);
+        let payload = Payload::Json(payload);
+        let _ = self.publish(topic, payload, Protocol::Json, now_ms, || Waiting::Nobody);
         // Nobody can be made to wait for having caused this one.
         self.publisher_paused = false;
     }
@@ -197,18 +200,23 @@ impl Hub {
         now_ms: u64,
     ) -> Result<(), Disconnect> {
         self.counters().publishes.add(1);
+        let worker = self.worker;
         let Some(session) = self.session(slot) else { return Ok(()) };
-        let native = session.protocol;
+        let (native, session_id) = (session.protocol, session.id);
         session.published += 1;
+        let waiting = || {
+            let (session, id) = (session_id, AskedId::new(id));
+            Waiting::Client(Box::new(Asker { worker, slot, session, id, counts }))
+        };
         let has_right = session.grants.may_publish(topic);
         let answered = may_publish(topic).and_then(|()| match has_right {
             true => self
                 .allow_publish(slot, now_ms)
-                .and_then(|()| self.publish(topic, payload, native, now_ms)),
+                .and_then(|()| self.publish(topic, payload, native, now_ms, waiting)),
             false => Err(self.no_right(slot, "publish", topic.as_str())),
         });
         match answered {
-            Ok((epoch, seq)) if id.is_some() => {
+            Ok(Some((epoch, seq))) if id.is_some() => {
                 let subscribers = counts.then(|| self.shared.subscribers_of(topic));
                 let level = Level::Accepted;
                 let answer = Answer::Published { epoch, seq, level, subscribers };
@@ -231,20 +239,41 @@ impl Hub {
         payload: Payload<'_>,
         native: Protocol,
         now_ms: u64,
-    ) -> Result<(Epoch, u64), CommandError> {
+        waiting: impl FnOnce() -> Waiting,
+    ) -> Result<Option<(Epoch, u64)>, CommandError> {
         let published = self
             .shared
-            .publish(topic, payload, native, Some(self.worker), now_ms)
+            .publish(topic, payload, native, Some(self.worker), now_ms, waiting)
             .map_err(|error| self.refused(topic, error, now_ms))?;
         self.wakes |= published.wakes;
         if published.full != 0 {
             self.full |= published.full;
             self.publisher_paused = true;
         }
+        if published.is_slowed {
+            (self.is_slowed, self.publisher_paused) = (true, true);
+        }
         if let Some(topic) = published.made {
             self.linger(topic, now_ms);
         }
-        Ok((published.epoch, published.seq))
+        Ok(published.place)
+    }
+
+    /// What became of a publish that had to wait is answered, if its publisher is still here.
+    pub(super) fn deliver_settled(&mut self, mail: &SettledMail) {
+        let SettledMail { slot, session, id, settled, subscribers } = mail;
+        if self.session(*slot).is_none_or(|held| held.id != *session) {
+            return;
+        }
+        let (id, subscribers) = (id.id(), *subscribers);
+        match settled {
+            Ok(Placed { epoch, seq, level }) => {
+                let (epoch, seq, level) = (*epoch, *seq, *level);
+                let answer = Answer::Published { epoch, seq, level, subscribers };
+                self.answer_if_asked(*slot, id, &answer);
+            }
+            Err(error) => self.answer(*slot, id, &Answer::Error(error)),
+        }
     }
 
     fn refused(&mut self, topic: TopicName<'_>, error: PublishError, now_ms: u64) -> CommandError {

@@ -29,7 +29,7 @@ impl Hub {
     pub(super) fn deliver(&mut self, message: &Arc<Message>, number: u64) -> usize {
         let mut keys = std::mem::take(&mut self.keys);
         self.lists.keys_of(message.topic(), &mut keys);
-        if message.seq() == 1 {
+        if message.seq() == 1 && !message.topic().is_numbered_elsewhere() {
             self.announce(message.topic(), &keys, number);
         }
         let frame = self.outbox.add_shared(message.clone());

@@ -13,6 +13,7 @@ use broker_proto::topic::Topic as TopicName;
 use super::ask::{Ask, Question, Told};
 use super::commands::{may_publish, newest_of};
 use super::history::History;
+use super::log::Waiting;
 use super::mailbox::Mail;
 use super::message::Message;
 use super::presence::Person;
@@ -83,11 +84,7 @@ impl Desk {
     /// `forbidden` on the broker's own topics, `too_large` if the topic's rule says so.
     pub fn check(&self, topic: TopicName<'_>, payload: Payload<'_>) -> Result<(), CommandError> {
         may_publish(topic)?;
-        let max = match self.shared.directory.find(topic) {
-            Some(topic) => topic.rule().payload_bytes_max,
-            None => self.shared.directory.rule_of(topic).payload_bytes_max,
-        };
-        match max {
+        match self.shared.directory.rule_of(topic).payload_bytes_max {
             Some(max) if payload.bytes().len() > max as usize => Err(too_large(topic, max)),
             _ => Ok(()),
         }
@@ -170,6 +167,16 @@ impl Desk {
         (0..self.workers()).fold(0, |set, worker| set | 1 << worker)
     }
 
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn wake(&self, workers: WorkerSet) {
+        if workers != 0 {
+            (self.wake)(workers);
+        }
+    }
+
     fn post(&self, worker: usize, mail: &Mail) -> WorkerSet {
         u64::from(self.shared.mailbox(worker).push(mail.clone(), None).wake) << worker
     }
@@ -182,7 +189,8 @@ impl fmt::Debug for Desk {
 }
 
 impl Batch<'_> {
-    /// Publishes a message; it has its place in the topic's order when this returns.
+    /// Publishes a message. It has its place in the topic's order when this returns, or none: then
+    /// the topic's log gives it one, and whom `waiting` names is told, perhaps before this returns.
     ///
     /// # Errors
     /// What a client would be answered: see [`Desk::check`], and `unavailable` if there are too
@@ -191,14 +199,13 @@ impl Batch<'_> {
         &mut self,
         topic: TopicName<'_>,
         payload: Payload<'_>,
-    ) -> Result<(Epoch, u64), CommandError> {
+        waiting: impl FnOnce() -> Waiting,
+    ) -> Result<Option<(Epoch, u64)>, CommandError> {
         may_publish(topic)?;
         let shared = &self.desk.shared;
-        let done = shared.publish(topic, payload, Protocol::Json, None, self.now_ms);
+        let done = shared.publish(topic, payload, Protocol::Json, None, self.now_ms, waiting);
         let (published, made) = match done {
-            Ok(published) => {
-                (Ok((published.epoch, published.seq, published.wakes)), published.made)
-            }
+            Ok(published) => (Ok((published.place, published.wakes)), published.made),
             Err(error) => {
                 let (error, made) = error.explain(topic);
                 (Err(error), made)
@@ -209,17 +216,15 @@ impl Batch<'_> {
             let worker = made.id() as usize % shared.workers();
             self.wakes |= self.desk.post(worker, &Mail::Made(made));
         }
-        let (epoch, seq, wakes) = published?;
+        let (place, wakes) = published?;
         self.wakes |= wakes;
-        Ok((epoch, seq))
+        Ok(place)
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if self.wakes != 0 {
-            (self.desk.wake)(self.wakes);
-        }
+        self.desk.wake(self.wakes);
     }
 }
 

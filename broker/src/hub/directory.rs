@@ -18,6 +18,8 @@ use crate::config::rules::{Rule, Rules};
 
 /// Places of the order that are looked at together when the rules change.
 const RULES_PLACES: usize = 1_024;
+/// However late an epoch is that was made elsewhere, ours go on from here at the latest.
+const NEXT_EPOCH_MAX: u64 = u64::MAX / 2;
 
 /// All topics in use, at most `topics_max`.
 #[derive(Debug)]
@@ -125,9 +127,23 @@ impl Directory {
     /// Whether a topic's numbering is that of a position. Its epoch is the topic's own, or one
     /// that was the newest while the topic had its own: had the topic begun anew since, its own
     /// would be later.
+    ///
+    /// One that was numbered elsewhere began at that time of another node's clock, and positions
+    /// may have been given out by nodes whose newest epoch is later than this one's.
     pub fn is_comparable(&self, position: Position, topic: &Topic) -> bool {
         let epoch = position.epoch.value();
-        (topic.epoch().value()..=self.newest_epoch().value()).contains(&epoch)
+        let newest = match topic.is_numbered_elsewhere() {
+            true => u64::MAX,
+            false => self.newest_epoch().value(),
+        };
+        (topic.epoch().value()..=newest).contains(&epoch)
+    }
+
+    /// A topic goes on in an epoch that was made elsewhere; called under its lock.
+    pub(super) fn renumber(&self, topic: &Topic, epoch: Epoch) {
+        let next = epoch.value().saturating_add(1).min(NEXT_EPOCH_MAX);
+        self.next_epoch.fetch_max(next, Ordering::Relaxed);
+        topic.renumber(epoch);
     }
 
     fn rules(&self) -> Arc<Rules> {
@@ -175,10 +191,30 @@ impl Directory {
             return Err(DirectoryFull { topics_max: self.topics_max });
         }
         let epoch = Epoch::new(self.next_epoch.fetch_add(1, Ordering::Relaxed));
+        Ok(self.add(name, epoch, now_ms))
+    }
+
+    /// A topic as an earlier run had it, in the epoch it had. The one that is there, if there is one.
+    ///
+    /// # Errors
+    /// There are as many topics as there may be.
+    pub(super) fn restore(
+        &self,
+        name: TopicName<'_>,
+        epoch: Epoch,
+        now_ms: u64,
+    ) -> Result<Arc<Topic>, DirectoryFull> {
+        self.has_room_for(1)?;
+        let next = epoch.value().saturating_add(1).min(NEXT_EPOCH_MAX);
+        self.next_epoch.fetch_max(next, Ordering::Relaxed);
+        Ok(self.add(name, epoch, now_ms).0)
+    }
+
+    fn add(&self, name: TopicName<'_>, epoch: Epoch, now_ms: u64) -> (Arc<Topic>, bool) {
         let rules = self.rules();
         let topic = Arc::new(Topic::new(name, epoch, rules.of(name), now_ms));
         match self.topics.entry(ByName(topic.clone())) {
-            dashmap::Entry::Occupied(entry) => Ok((entry.key().0.clone(), false)),
+            dashmap::Entry::Occupied(entry) => (entry.key().0.clone(), false),
             dashmap::Entry::Vacant(entry) => {
                 topic.look().place = self.order().insert(topic.clone()) as u32;
                 entry.insert(());
@@ -188,7 +224,7 @@ impl Directory {
                     // Whoever replaced them may have gone through the topics before this one came.
                     self.change_rule(&topic, newest.of(name));
                 }
-                Ok((topic, true))
+                (topic, true)
             }
         }
     }

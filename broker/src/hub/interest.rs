@@ -60,21 +60,27 @@ impl Interest {
         };
     }
 
-    /// `worker` has its first subscriber to `filter`.
-    pub fn join(&self, filter: Filter<'_>, worker: usize) {
+    /// `worker` has its first subscriber to `filter`; `tell` is called before anyone else can join
+    /// or leave if no other worker had one.
+    pub fn join(&self, filter: Filter<'_>, worker: usize, tell: impl FnOnce()) {
         let mut filters = self.filters.write().unwrap_or_else(PoisonError::into_inner);
         let watch = filters.get_or_insert_with(filter, Watch::default);
+        if watch.workers == 0 {
+            tell();
+        }
         watch.workers |= 1 << worker;
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// `worker` has lost its last subscriber to `filter`.
-    pub fn leave(&self, filter: Filter<'_>, worker: usize) {
+    /// `worker` has lost its last subscriber to `filter`; `tell` is called likewise if no other
+    /// worker has one.
+    pub fn leave(&self, filter: Filter<'_>, worker: usize, tell: impl FnOnce()) {
         let mut filters = self.filters.write().unwrap_or_else(PoisonError::into_inner);
         let watch = filters.get_or_insert_with(filter, Watch::default);
         watch.workers &= !(1 << worker);
         if watch.workers == 0 {
             filters.remove(filter);
+            tell();
         }
         self.generation.fetch_add(1, Ordering::Release);
     }

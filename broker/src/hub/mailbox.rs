@@ -9,7 +9,10 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use broker_proto::command::{Epoch, GapReason};
+
 use super::ask::Question;
+use super::log::{AskedId, Settled};
 use super::message::Message;
 use super::presence::PresenceMail;
 use super::silence::SilenceMail;
@@ -25,12 +28,53 @@ pub enum Mail {
     Presence(Arc<PresenceMail>),
     /// Tell those who are subscribed that a topic fell silent, or is live again.
     Silence(Arc<SilenceMail>),
+    /// Tell those who are subscribed that messages are missing.
+    Gap(Arc<GapMail>),
+    /// Tell them that a topic's numbering begins anew, in this epoch.
+    Renumbered(Arc<Topic>, Epoch),
+    /// Answer a publish.
+    Settled(Arc<SettledMail>),
+    /// To the other nodes: this one's first subscriber to a filter came, or its last one left.
+    Wanted {
+        /// The topic or filter.
+        filter: Box<str>,
+        /// Whether it is wanted from here on.
+        wanted: bool,
+    },
     /// Look after this topic: someone who is no worker has made it.
     Made(Arc<Topic>),
     /// Answer this.
     Question(Arc<Question>),
     /// Stop accepting, say goodbye to everyone, and end.
     Drain,
+}
+
+/// Messages of a topic that never come.
+#[derive(Clone, Debug)]
+pub struct GapMail {
+    /// The topic.
+    pub topic: Arc<Topic>,
+    /// The first that is missing.
+    pub from: u64,
+    /// The last.
+    pub to: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
+/// What came of a publish whose answer had to wait.
+#[derive(Debug)]
+pub struct SettledMail {
+    /// The publisher's slot.
+    pub slot: u32,
+    /// Its session's number: the slot may be another's by now.
+    pub session: u64,
+    /// What it called the command.
+    pub id: AskedId,
+    /// The place the message was given, or why it was not.
+    pub settled: Settled,
+    /// How many subscribers there were, if it asked.
+    pub subscribers: Option<u64>,
 }
 
 /// The queue between workers.
@@ -147,7 +191,9 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Presence(_) | Self::Silence(_) => 0,
+            Self::Wanted { filter, .. } => (size_of::<Self>() + filter.len()) as u64,
+            Self::Settled(_) => size_of::<SettledMail>() as u64,
+            Self::Presence(_) | Self::Silence(_) | Self::Gap(_) | Self::Renumbered(..) => 0,
             Self::Made(_) | Self::Question(_) | Self::Drain => 0,
         }
     }

@@ -102,9 +102,6 @@ impl Hub {
 
     /// Tells those here who asked.
     pub(super) fn deliver_presence(&mut self, mail: &PresenceMail) {
-        if mail.topic.flush_ms() > 0 {
-            self.deliver_delayed();
-        }
         let Some(list) = self.lists.key_of_topic(mail.topic.id()) else { return };
         let told = self.lists.list(list).special.as_ref().map(|held| held.told.clone());
         let joined: Vec<_> = mail.change.joined.iter().map(member).collect();

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use broker_proto::command::Notice;
+use broker_proto::command::{Epoch, Notice};
 use broker_proto::topic::Filter;
 use broker_proto::{bin, json};
 
 use super::Hub;
 use super::lists::{List, Watched};
-use super::mailbox::Mail;
+use super::mailbox::{GapMail, Mail};
 use super::outbox::FrameId;
 use super::protocol::Protocol;
 use super::shared::Shared;
@@ -33,6 +33,17 @@ pub(super) struct Asking {
     list: u32,
     /// The place among the stale topics to go on at.
     next: usize,
+}
+
+/// Who hears of something about a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Audience {
+    /// All who are subscribed, but for those that paused.
+    All,
+    /// Of these, those who are not catching up.
+    Live,
+    /// Of all, those who were told the topic's epoch.
+    Counting,
 }
 
 impl Shared {
@@ -119,17 +130,56 @@ impl Hub {
             Some(silent_ms) => Notice::Stale { topic, seq, silent_ms },
             None => Notice::Live { topic, seq },
         };
+        let mut slots = self.audience_of(&mail.topic, Audience::All);
+        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
+    }
+
+    /// Tells them that messages are missing. Who is catching up finds that out when it gets there.
+    pub(super) fn deliver_gap(&mut self, mail: &GapMail) {
+        let GapMail { topic, from, to, reason } = mail;
+        if let Some(key) = self.lists.key_of_topic(topic.id())
+            && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
+        {
+            *seq = (*to).max(*seq);
+        }
+        let mut slots = self.audience_of(topic, Audience::Live);
+        self.tell_all(&mut slots, |protocol, out| match protocol {
+            Protocol::Bin => bin::encode_gap(out, topic.name(), *from, *to, *reason),
+            _ => json::encode_gap(out, topic.name(), *from, *to, *reason),
+        });
+    }
+
+    /// Tells those who count a topic's seqs that they begin anew.
+    pub(super) fn deliver_renumbered(&mut self, topic: &Arc<Topic>, epoch: Epoch) {
+        if let Some(key) = self.lists.key_of_topic(topic.id())
+            && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
+        {
+            *seq = 0;
+        }
+        let mut slots = self.audience_of(topic, Audience::Counting);
+        let notice = Notice::Epoch { topic: topic.as_str(), epoch };
+        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
+    }
+
+    /// The sessions here that hear of something about a topic, some perhaps twice.
+    fn audience_of(&mut self, topic: &Topic, audience: Audience) -> Vec<u32> {
         let mut keys = std::mem::take(&mut self.keys);
-        self.lists.keys_of(&mail.topic, &mut keys);
+        self.lists.keys_of(topic, &mut keys);
         let mut slots = Vec::new();
         for &key in &keys {
             let list = self.lists.peek(key);
-            if is_for(list, self.taken) {
-                self.add_audience(list, &mut slots);
+            let is_exact = list.topic().is_some();
+            if !is_for(list, self.taken) {
+                continue;
+            }
+            match (audience, &list.special) {
+                (Audience::Counting, None) if !is_exact => {}
+                (Audience::Counting, Some(held)) if !is_exact => slots.extend(&held.epochs),
+                _ => self.add_audience(list, audience != Audience::Live, &mut slots),
             }
         }
         self.keys = keys;
-        self.tell_all(&mut slots, &notice);
+        slots
     }
 
     /// A topic under a filter begins with this message: those who asked are told its epoch first.
@@ -142,7 +192,8 @@ impl Hub {
                 slots.extend(held.epochs.iter().copied().filter(|&slot| !self.is_slow(slot)));
             }
         }
-        self.tell_all(&mut slots, &Notice::Epoch { topic: topic.as_str(), epoch: topic.epoch() });
+        let notice = Notice::Epoch { topic: topic.as_str(), epoch: topic.epoch() };
+        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
     }
 
     /// A session gets to the beginning of a topic: if it asked for epochs, it is told this one.
@@ -227,18 +278,20 @@ impl Hub {
     }
 
     /// Adds the sessions that a list delivers to: all but those that paused it.
-    fn add_audience(&self, list: &List, slots: &mut Vec<u32>) {
+    fn add_audience(&self, list: &List, with_catching: bool, slots: &mut Vec<u32>) {
         slots.extend(list.subscribers.iter().map(|subscriber| subscriber.slot));
         let Some(held) = &list.special else { return };
         for &cohort in &held.cohorts {
             let members = &self.cohorts[cohort as usize].members;
             slots.extend(members.iter().map(|member| member.slot));
         }
-        slots.extend(held.catching.iter().map(|&key| self.specials[key as usize].slot));
+        if with_catching {
+            slots.extend(held.catching.iter().map(|&key| self.specials[key as usize].slot));
+        }
     }
 
-    /// Tells each of these sessions once.
-    fn tell_all(&mut self, slots: &mut Vec<u32>, notice: &Notice<'_>) {
+    /// Tells each of these sessions once, what `encode` writes for its protocol.
+    fn tell_all(&mut self, slots: &mut Vec<u32>, encode: impl Fn(Protocol, &mut Vec<u8>)) {
         slots.sort_unstable();
         slots.dedup();
         let mut frames: [Option<FrameId>; 4] = [None; 4];
@@ -251,15 +304,19 @@ impl Hub {
             let outbox = &mut self.outbox;
             let frame = *frames[protocol as usize].get_or_insert_with(|| {
                 let mut text = Vec::new();
-                match protocol {
-                    Protocol::Bin => bin::encode_notice(&mut text, notice),
-                    _ => json::encode_notice(&mut text, notice),
-                }
+                encode(protocol, &mut text);
                 outbox.add_own(protocol, protocol.opcode(), &text)
             });
             session.pending = outbox.append(slot, session.pending, frame);
         }
         self.counters().messages_out.add(slots.len() as u64);
+    }
+}
+
+fn encode(protocol: Protocol, out: &mut Vec<u8>, notice: &Notice<'_>) {
+    match protocol {
+        Protocol::Bin => bin::encode_notice(out, notice),
+        _ => json::encode_notice(out, notice),
     }
 }
 

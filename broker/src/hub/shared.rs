@@ -5,22 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Payload};
-use broker_proto::topic::Topic as TopicName;
+use broker_proto::topic::{Filter, Topic as TopicName};
 
 use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
+use super::log::{Entry, Log, Pending, Waiting, Work};
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
 use super::rates::Users;
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
+use super::uplink::Uplink;
 use super::workers::{WorkerSet, members};
 use crate::auth::Verifier;
 use crate::config::Config;
-use crate::config::rules::Rules;
+use crate::config::rules::{Rules, Store};
 
 /// The shared state of a broker.
 #[derive(Debug)]
@@ -38,6 +40,28 @@ pub struct Shared {
     /// Topics that must not fall silent.
     pub silence: Silence,
     mailboxes: Box<[Mailbox]>,
+    ways: Ways,
+}
+
+/// Where messages go besides to the subscribers here.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Into the history on disk, by the topic's rule.
+    pub disk: Option<Log>,
+    /// Into the cluster's log, for topics of which something is kept: it gives them their order.
+    pub replicated: Option<Log>,
+    /// To the other nodes, for topics of which nothing is kept.
+    pub uplink: Option<Uplink>,
+}
+
+/// Which way a topic's messages go.
+enum Way<'s> {
+    /// They get their seq here.
+    Here,
+    /// The same, and they are written to disk afterwards.
+    Behind(&'s Log),
+    /// They get it in this log.
+    Log(&'s Log),
 }
 
 /// Why a message was not published.
@@ -45,6 +69,13 @@ pub struct Shared {
 pub enum PublishError {
     /// There are as many topics as there may be; answered `unavailable`.
     Full(DirectoryFull),
+    /// It can't be put into the topic's log.
+    Refused {
+        /// Why.
+        error: CommandError,
+        /// The topic, if this publish made it.
+        made: Option<Arc<Topic>>,
+    },
     /// The payload is longer than this, the topic's limit; answered `too_large`.
     TooLarge {
         /// The limit in bytes.
@@ -59,6 +90,7 @@ impl PublishError {
     pub(super) fn explain(self, name: TopicName<'_>) -> (CommandError, Option<Arc<Topic>>) {
         match self {
             Self::Full(error) => (full(&error), None),
+            Self::Refused { error, made } => (error, made),
             Self::TooLarge { payload_bytes_max, made } => {
                 (too_large(name, payload_bytes_max), made)
             }
@@ -75,16 +107,23 @@ pub(super) fn too_large(name: TopicName<'_>, payload_bytes_max: u32) -> CommandE
 /// What came of a publish.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// The topic's epoch.
-    pub epoch: Epoch,
-    /// The message's seq in it.
-    pub seq: u64,
+    /// The topic's epoch and the message's seq in it. None: its log will tell.
+    pub place: Option<(Epoch, u64)>,
+    /// More is published than goes into a log or to the other nodes: the publisher should wait.
+    pub is_slowed: bool,
     /// Workers that sleep and have mail now.
     pub wakes: WorkerSet,
     /// Workers whose mailbox is over its limit.
     pub full: WorkerSet,
     /// The topic, if this publish made it.
     pub made: Option<Arc<Topic>>,
+}
+
+/// What came of handing a message out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Handed {
+    pub(super) wakes: WorkerSet,
+    pub(super) full: WorkerSet,
 }
 
 impl Shared {
@@ -101,7 +140,19 @@ impl Shared {
             verifier: Arc::new(Verifier::open()),
             silence: Silence::default(),
             mailboxes: (0..workers).map(mailbox).collect(),
+            ways: Ways::default(),
         }
+    }
+
+    /// The same where messages go further ways.
+    #[must_use]
+    pub fn with_ways(self, ways: Ways) -> Self {
+        Self { ways, ..self }
+    }
+
+    /// Where messages go besides to the subscribers here.
+    pub fn ways(&self) -> &Ways {
+        &self.ways
     }
 
     /// The same where tokens are checked by `verifier`.
@@ -127,7 +178,8 @@ impl Shared {
 
     /// Gives a message its seq, hands it to every worker that has subscribers for it, and keeps
     /// it as the topic's rule says. `from` is the publisher's worker, if it has one, to be woken
-    /// when a full mailbox is empty again.
+    /// when a full mailbox is empty again. If the topic's order is made in a log, the message goes
+    /// there, and whom `waiting` names is told what came of it.
     pub fn publish(
         &self,
         name: TopicName<'_>,
@@ -135,6 +187,7 @@ impl Shared {
         native: Protocol,
         from: Option<usize>,
         now_ms: u64,
+        waiting: impl FnOnce() -> Waiting,
     ) -> Result<Published, PublishError> {
         loop {
             let found = self.directory.find_or_create(name, now_ms);
@@ -146,31 +199,127 @@ impl Shared {
                 let made = made.then_some(topic.clone());
                 return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
+            let way = self.way_of(name, &state);
+            if let Way::Log(log) = way {
+                let work = Work::Publish(Pending::new(payload, native, waiting()));
+                let made = made.then(|| topic.clone());
+                return match log.append(Entry { topic: topic.clone(), work }, from) {
+                    Ok(is_slowed) => {
+                        state.wait_for_one();
+                        Ok(Published { place: None, is_slowed, wakes: 0, full: 0, made })
+                    }
+                    Err(error) => Err(PublishError::Refused { error, made }),
+                };
+            }
             state.seq += 1;
-            let seq = state.seq;
-            let watchers = state.watchers(name, &self.interest);
-            let is_watched = state.is_watched();
-            let wakes =
-                if is_watched { self.hear(&topic, &mut state, watchers, now_ms) } else { 0 };
-            let mut published = Published { epoch: topic.epoch(), seq, wakes, full: 0, made: None };
-            let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
-            let keeps = state.rule().keeps() && (is_kept || !self.history.is_spent());
-            if watchers != 0 || keeps {
+            let place = Some((topic.epoch(), state.seq));
+            let mut published =
+                Published { place, is_slowed: false, wakes: 0, full: 0, made: None };
+            let goes_up = self.ways.uplink.as_ref().filter(|_| !name.is_system());
+            let is_wanted = goes_up.is_some()
+                || matches!(way, Way::Behind(_))
+                || state.watchers(name, &self.interest) != 0
+                || self.keeps(&state);
+            if is_wanted {
+                let seq = state.seq;
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
-                for worker in members(watchers) {
-                    let mail = Mail::Message(message.clone());
-                    let pushed = self.mailboxes[worker].push(mail, from);
-                    published.wakes |= u64::from(pushed.wake) << worker;
-                    published.full |= u64::from(pushed.full) << worker;
+                if let Way::Behind(log) = way {
+                    let work = Work::Written(message.clone());
+                    match log.append(Entry { topic: topic.clone(), work }, from) {
+                        Ok(is_slowed) => published.is_slowed = is_slowed,
+                        Err(error) => {
+                            state.seq -= 1;
+                            let made = made.then(|| topic.clone());
+                            return Err(PublishError::Refused { error, made });
+                        }
+                    }
                 }
-                if keeps {
-                    state.keep(message, now_ms, &self.history);
+                if let Some(uplink) = goes_up {
+                    published.is_slowed |= uplink.push(Mail::Message(message.clone()), from);
                 }
+                let Handed { wakes, full } = self.hand_out(message, &mut state, from, now_ms);
+                (published.wakes, published.full) = (wakes, full);
+            } else if state.is_watched() {
+                published.wakes = self.hear(&topic, &mut state, 0, now_ms);
             }
             drop(state);
             published.made = made.then_some(topic);
             return Ok(published);
         }
+    }
+
+    /// Hands a message, which has the newest seq, to every worker that has subscribers for it, and
+    /// keeps it as the topic's rule says. Called under the topic's lock.
+    pub(super) fn hand_out(
+        &self,
+        message: Arc<Message>,
+        state: &mut TopicState,
+        from: Option<usize>,
+        now_ms: u64,
+    ) -> Handed {
+        let topic = message.topic();
+        let watchers = state.watchers(topic.name(), &self.interest);
+        let mut handed = Handed::default();
+        if state.is_watched() {
+            handed.wakes = self.hear(topic, state, watchers, now_ms);
+        }
+        for worker in members(watchers) {
+            let pushed = self.mailboxes[worker].push(Mail::Message(message.clone()), from);
+            handed.wakes |= u64::from(pushed.wake) << worker;
+            handed.full |= u64::from(pushed.full) << worker;
+        }
+        if self.keeps(state) {
+            state.keep(message, now_ms, &self.history);
+        }
+        handed
+    }
+
+    fn keeps(&self, state: &TopicState) -> bool {
+        let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
+        state.rule().keeps() && (is_kept || !self.history.is_spent())
+    }
+
+    fn way_of(&self, name: TopicName<'_>, state: &TopicState) -> Way<'_> {
+        let Ways { disk, replicated, .. } = &self.ways;
+        if (disk.is_none() && replicated.is_none()) || name.is_system() {
+            return Way::Here;
+        }
+        if let Some(log) = replicated.as_ref().filter(|_| state.rule().keeps()) {
+            return Way::Log(log);
+        }
+        match (disk, state.rule().store) {
+            // What is under way comes first, also if the rule was changed meanwhile.
+            (Some(log), _) if state.pending() > 0 => Way::Log(log),
+            (Some(log), Store::Durable) => Way::Log(log),
+            (Some(log), Store::Accepted) => Way::Behind(log),
+            (_, Store::None) | (None, _) => Way::Here,
+        }
+    }
+
+    /// This node's first subscriber to exactly this topic came, or its last one left; called under
+    /// its lock.
+    pub(super) fn want(&self, topic: &Topic, state: &TopicState, wanted: bool) {
+        if let Some(uplink) = &self.ways.uplink
+            && !(self.ways.replicated.is_some() && state.rule().keeps())
+            && !topic.name().is_system()
+        {
+            uplink.push(Mail::Wanted { filter: topic.as_str().into(), wanted }, None);
+        }
+    }
+
+    /// The same with a filter with wildcards.
+    pub(super) fn want_filter(&self, filter: Filter<'_>, wanted: bool) {
+        if let Some(uplink) = &self.ways.uplink {
+            uplink.push(Mail::Wanted { filter: filter.as_str().into(), wanted }, None);
+        }
+    }
+
+    /// Whether more is published than goes into logs or to other nodes; if so, the worker `from` is
+    /// woken when that has changed.
+    pub(super) fn is_slowed_for(&self, from: usize) -> bool {
+        let Ways { disk, replicated, uplink } = &self.ways;
+        disk.iter().chain(replicated).any(|log| log.is_full_for(from))
+            || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(from))
     }
 
     /// How many subscriptions, of all workers, match a topic now: those to exactly this topic and
@@ -192,13 +341,17 @@ impl Shared {
 
     /// Forgets a topic that nobody watches, nobody used for `linger_ms` and that keeps nothing;
     /// false if it stays.
-    pub fn retire_if_idle(&self, topic: &Topic, now_ms: u64, linger_ms: u64) -> bool {
+    pub fn retire_if_idle(&self, topic: &Arc<Topic>, now_ms: u64, linger_ms: u64) -> bool {
         let is_pressed = self.directory.is_crowded() || self.history.is_spent();
         let times = (now_ms, linger_ms);
-        topic.retire_if_idle(&self.interest, &self.history, times, is_pressed, |topic, state| {
+        topic.retire_if_idle(&self.interest, &self.history, times, is_pressed, |_, state| {
             self.directory.remove(topic, state);
             if let Liveness::Stale(place) = state.watch().liveness {
                 self.silence.end(place, || {});
+            }
+            if let (Some(log), true) = (&self.ways.disk, state.rule().store != Store::None) {
+                // Taken at any time; the topic's next publish begins a new numbering behind it.
+                let _ = log.append(Entry { topic: topic.clone(), work: Work::Forgotten }, None);
             }
         })
     }
@@ -218,14 +371,20 @@ mod tests {
             Shared::new(WORKERS, &Config { mailbox_bytes_max: u64::MAX, ..Config::default() }, 0);
         let name = TopicName::new("t").unwrap();
         let (topic, _) = shared.directory.find_or_create(name, 0).unwrap();
-        (0..WORKERS).for_each(|worker| topic.use_at(0).unwrap().join(worker));
+        for worker in 0..WORKERS {
+            topic.use_at(0).unwrap().join(worker);
+        }
         std::thread::scope(|scope| {
             for worker in 0..WORKERS {
                 let shared = &shared;
                 scope.spawn(move || {
                     for _ in 0..EACH {
                         let payload = Payload::Json(b"1");
-                        shared.publish(name, payload, Protocol::Json, Some(worker), 0).unwrap();
+                        let done =
+                            shared.publish(name, payload, Protocol::Json, Some(worker), 0, || {
+                                Waiting::Nobody
+                            });
+                        done.unwrap();
                     }
                 });
             }

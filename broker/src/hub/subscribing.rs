@@ -409,7 +409,9 @@ impl Hub {
                 return Ok(list);
             }
             let Ok(mut state) = topic.use_at(now_ms) else { continue };
-            state.join(self.worker);
+            if state.join(self.worker) {
+                self.shared.want(&topic, &state, true);
+            }
             let seq = state.seq;
             drop(state);
             if made {
@@ -422,7 +424,8 @@ impl Hub {
     fn list_of_filter(&mut self, filter: Filter<'_>) -> u32 {
         let (list, made) = self.lists.of_filter(filter);
         if made {
-            self.shared.interest.join(filter, self.worker);
+            let shared = &self.shared;
+            shared.interest.join(filter, self.worker, || shared.want_filter(filter, true));
             let pushed = self.shared.mailbox(self.worker).pushed();
             if let Watched::Filter { from, .. } = &mut self.lists.list(list).watched {
                 *from = pushed;
@@ -434,10 +437,13 @@ impl Hub {
     /// Nobody here wants a topic or filter any more.
     fn abandon(&mut self, list: u32) {
         match self.lists.remove(list) {
-            Watched::Topic { topic, .. } => topic.leave(self.worker),
+            Watched::Topic { topic, .. } => {
+                topic.leave(self.worker, |state| self.shared.want(&topic, state, false));
+            }
             Watched::Filter { filter, .. } => {
                 let filter = Filter::new(&filter).expect("was checked on subscribing");
-                self.shared.interest.leave(filter, self.worker);
+                let shared = &self.shared;
+                shared.interest.leave(filter, self.worker, || shared.want_filter(filter, false));
             }
         }
     }

@@ -4,7 +4,7 @@
 //! the mailboxes of all interested workers before the lock is let go, so every worker sees the
 //! messages of a topic in one order, without holes.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::Epoch;
@@ -22,7 +22,8 @@ use crate::config::rules::{Presence, Rule};
 #[derive(Debug)]
 pub struct Topic {
     name: Box<str>,
-    epoch: Epoch,
+    id: u64,
+    epoch: AtomicU64,
     /// The rule's, to be read without the lock by every worker that delivers.
     flush_ms: AtomicU32,
     /// Subscriptions to exactly this topic, of all workers.
@@ -61,6 +62,8 @@ struct ByRule {
     /// Who is subscribed, where the rule lets that be known.
     members: Option<Members>,
     watch: Watch,
+    /// Messages that are on their way through a log, and have no seq yet.
+    pending: u32,
 }
 
 /// The topic was removed from the directory in the meantime; look it up again.
@@ -68,7 +71,8 @@ struct ByRule {
 pub struct Retired;
 
 impl Topic {
-    /// A topic nobody uses yet. `epoch` is never used twice in a process.
+    /// A topic nobody uses yet. `epoch` is never used twice in a process, and its number is the
+    /// topic's too.
     pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
         let mut state = TopicState {
@@ -86,17 +90,18 @@ impl Topic {
         };
         if presence == Presence::Members {
             let members = Some(Members::default());
-            state.by_rule = Some(Box::new(ByRule { members, watch: Watch::default() }));
+            state.by_rule = Some(Box::new(ByRule { members, ..ByRule::default() }));
         }
         let subscribers = AtomicU32::new(0);
         let state = Mutex::new(state);
-        Self { name: name.as_str().into(), epoch, flush_ms, subscribers, state }
+        let (id, epoch) = (epoch.value(), AtomicU64::new(epoch.value()));
+        Self { name: name.as_str().into(), id, epoch, flush_ms, subscribers, state }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
     /// as it has a new epoch.
     pub fn id(&self) -> u64 {
-        self.epoch.value()
+        self.id
     }
 
     /// Its name.
@@ -111,7 +116,17 @@ impl Topic {
 
     /// Within which its seqs count.
     pub fn epoch(&self) -> Epoch {
-        self.epoch
+        Epoch::new(self.epoch.load(Ordering::Acquire))
+    }
+
+    /// Its seqs count within another epoch from here on; called under its lock.
+    pub(super) fn renumber(&self, epoch: Epoch) {
+        self.epoch.store(epoch.value(), Ordering::Release);
+    }
+
+    /// Whether its epoch was made by another process.
+    pub fn is_numbered_elsewhere(&self) -> bool {
+        self.epoch().value() != self.id
     }
 
     /// What holds for it. Takes the lock: who has it asks [`TopicState::rule`].
@@ -159,11 +174,15 @@ impl Topic {
         Ok(state)
     }
 
-    /// Takes `worker` out of the set of workers with a subscriber to exactly this topic.
-    pub fn leave(&self, worker: usize) {
+    /// Takes `worker` out of the set of workers with a subscriber to exactly this topic; `tell` is
+    /// called under the lock if it was the last.
+    pub fn leave(&self, worker: usize, tell: impl FnOnce(&TopicState)) {
         let mut state = self.lock();
         state.exact &= !(1 << worker);
         state.left = true;
+        if state.exact == 0 {
+            tell(&state);
+        }
     }
 
     /// Drops what is kept beyond the rule and the budget.
@@ -195,8 +214,10 @@ impl Topic {
             return false;
         }
         let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
-        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty()) && !is_pressed;
-        if !idle || keeps || state.watchers(self.name(), interest) != 0 {
+        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty());
+        // Whoever comes next would be told another numbering than the other nodes'.
+        let keeps = (keeps || self.is_numbered_elsewhere()) && !is_pressed;
+        if !idle || keeps || state.pending() > 0 || state.watchers(self.name(), interest) != 0 {
             return false;
         }
         if let Some(mut history) = state.history.take() {
@@ -255,9 +276,36 @@ impl TopicState {
         history.push(message, now_ms, &self.rule, budget);
     }
 
-    /// Adds `worker` to the workers with a subscriber to exactly this topic.
-    pub fn join(&mut self, worker: usize) {
+    /// Gives up what is kept.
+    pub(super) fn drop_history(&mut self, budget: &Budget) {
+        if let Some(history) = &mut self.history {
+            history.clear(budget);
+        }
+    }
+
+    /// Messages that are on their way through a log.
+    pub fn pending(&self) -> u32 {
+        self.by_rule.as_deref().map_or(0, |held| held.pending)
+    }
+
+    /// A message goes into a log.
+    pub(super) fn wait_for_one(&mut self) {
+        self.by_rule.get_or_insert_default().pending += 1;
+    }
+
+    /// One came back from it, or will not come.
+    pub(super) fn settle_one(&mut self) {
+        if let Some(held) = &mut self.by_rule {
+            held.pending = held.pending.saturating_sub(1);
+        }
+    }
+
+    /// Adds `worker` to the workers with a subscriber to exactly this topic; true if it is the
+    /// first.
+    pub fn join(&mut self, worker: usize) -> bool {
+        let is_first = self.exact == 0;
         self.exact |= 1 << worker;
+        is_first
     }
 
     /// The workers that want this topic's messages.

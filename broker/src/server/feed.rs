@@ -10,6 +10,7 @@ use mio::Waker;
 
 use crate::demo::Publish;
 use crate::hub::Shared;
+use crate::hub::log::Waiting;
 use crate::hub::protocol::Protocol;
 
 /// How long a feed waits when a worker's mailbox is over its limit.
@@ -29,7 +30,9 @@ pub(super) fn publisher(
         let payload = Payload::Json(payload);
         // With the directory full, or the operator's limit on payloads below ours, the feed is
         // without that topic. One that it made stays in use, so nobody has to let it linger.
-        let Ok(published) = shared.publish(topic, payload, Protocol::Json, Some(WORKER), now_ms)
+        let Ok(published) =
+            shared
+                .publish(topic, payload, Protocol::Json, Some(WORKER), now_ms, || Waiting::Nobody)
         else {
             return;
         };
@@ -39,7 +42,7 @@ pub(super) fn publisher(
                 let _ = waker.wake();
             }
         }
-        if published.full != 0 {
+        if published.full != 0 || published.is_slowed {
             std::thread::sleep(PAUSE);
         }
     })

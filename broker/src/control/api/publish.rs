@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker_proto::command::{Answer, CommandError, Epoch, Level};
+use broker_proto::command::{Answer, CommandError, Epoch, ErrorCode, Level};
 use broker_proto::json::{self, Publishes};
 use tokio::time::sleep;
 
@@ -21,6 +21,7 @@ use super::problem::Problem;
 use super::{Api, State as Work};
 use crate::config::keys::Scope;
 use crate::control::router::BODY_BYTES_MAX;
+use crate::hub::log::Waiting;
 
 /// Most messages of one request.
 const BATCH_MAX: usize = 10_000;
@@ -154,7 +155,10 @@ impl Api {
                 out.push(b',');
             }
             count += 1;
-            let done = message.and_then(|message| batch.publish(message.topic, message.payload));
+            let done = message.and_then(|message| {
+                let waiting = || Waiting::Nobody;
+                batch.publish(message.topic, message.payload, waiting)?.ok_or_else(not_waited_for)
+            });
             match done {
                 Ok(position) => write_place(&mut out, position),
                 Err(error) if is_batch => write_error(&mut out, &error),
@@ -174,6 +178,11 @@ impl Api {
 fn write_place(out: &mut Vec<u8>, (epoch, seq): (Epoch, u64)) {
     let answer = Answer::Published { epoch, seq, level: Level::Accepted, subscribers: None };
     json::encode_success(out, &answer);
+}
+
+/// The topic's log gives it its place, and this request is over by then.
+fn not_waited_for() -> CommandError {
+    CommandError::new(ErrorCode::Unavailable, "it may still be published: publish over a WebSocket")
 }
 
 /// What was fine when it was checked and is not any more: a topic was one too many.

@@ -1,0 +1,237 @@
+//! The way back from a log: a message that is safe gets its place in its topic's order, goes to the
+//! subscribers and into the history, and its publisher is told. And what comes from other nodes.
+//!
+//! One caller per topic; called by those who write logs, never by a worker.
+
+use std::sync::Arc;
+
+use broker_proto::command::{CommandError, Epoch, GapReason, Level, Payload};
+use broker_proto::topic::Topic as TopicName;
+
+use super::desk::Desk;
+use super::directory::DirectoryFull;
+use super::log::{Asker, Pending, Placed, Settled, Waiting};
+use super::mailbox::{GapMail, Mail, SettledMail};
+use super::message::Message;
+use super::protocol::Protocol;
+use super::shared::Shared;
+use super::topic::{Topic, TopicState};
+use super::workers::WorkerSet;
+
+/// Several commits whose workers are woken once, when it is dropped.
+#[derive(Debug)]
+pub struct Commits<'d> {
+    desk: &'d Desk,
+    now_ms: u64,
+    wakes: WorkerSet,
+}
+
+/// A message that is kept of a topic, as it is read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Restored<'a> {
+    /// Its seq; they ascend by one and end with the topic's newest.
+    pub seq: u64,
+    /// What was published.
+    pub payload: Payload<'a>,
+    /// How long ago, in milliseconds.
+    pub age_ms: u64,
+}
+
+impl Desk {
+    /// Begins to commit at that time of the broker's clock.
+    pub fn commit_at(&self, now_ms: u64) -> Commits<'_> {
+        Commits { desk: self, now_ms, wakes: 0 }
+    }
+}
+
+impl Commits<'_> {
+    /// Gives a message of this node its place: it is delivered and kept, and its publisher told.
+    /// Seqs must ascend. A hole before it is announced to the subscribers as a gap; an epoch that
+    /// is not the topic's begins a new numbering, which they are told too.
+    pub fn commit(
+        &mut self,
+        topic: &Arc<Topic>,
+        epoch: Epoch,
+        seq: u64,
+        pending: Pending,
+        level: Level,
+    ) {
+        let mut state = topic.look();
+        self.place(topic, &mut state, (epoch, seq), pending.payload(), pending.native);
+        state.settle_one();
+        drop(state);
+        self.tell(topic, pending.waiting, Ok(Placed { epoch, seq, level }));
+    }
+
+    /// The same for a message that was published on another node; makes the topic if need be. One
+    /// that is not newer than the topic's newest, in the same epoch, was here before and is left out.
+    ///
+    /// # Errors
+    /// There are as many topics as there may be.
+    pub fn commit_foreign(
+        &mut self,
+        name: TopicName<'_>,
+        epoch: Epoch,
+        seq: u64,
+        payload: Payload<'_>,
+    ) -> Result<(), DirectoryFull> {
+        loop {
+            let (topic, made) = self.shared().directory.find_or_create(name, self.now_ms)?;
+            self.look_after(made.then_some(&topic));
+            let Ok(mut state) = topic.use_at(self.now_ms) else { continue };
+            if topic.epoch() != epoch || seq > state.seq {
+                self.place(&topic, &mut state, (epoch, seq), payload, Protocol::Json);
+            }
+            return Ok(());
+        }
+    }
+
+    /// A message is not published: its publisher is told why.
+    pub fn fail(&mut self, topic: &Arc<Topic>, pending: Pending, error: CommandError) {
+        topic.look().settle_one();
+        self.tell(topic, pending.waiting, Err(error));
+    }
+
+    /// Delivers a message that was published on another node, on a topic that every node numbers
+    /// for itself.
+    ///
+    /// # Errors
+    /// There are as many topics as there may be.
+    pub fn receive(
+        &mut self,
+        name: TopicName<'_>,
+        payload: Payload<'_>,
+    ) -> Result<(), DirectoryFull> {
+        loop {
+            let (topic, made) = self.shared().directory.find_or_create(name, self.now_ms)?;
+            self.look_after(made.then_some(&topic));
+            let Ok(mut state) = topic.use_at(self.now_ms) else { continue };
+            let place = (topic.epoch(), state.seq + 1);
+            self.place(&topic, &mut state, place, payload, Protocol::Json);
+            return Ok(());
+        }
+    }
+
+    /// So many messages of a topic were lost on the way from another node: those who are
+    /// subscribed are told. Nothing happens if there is no such topic.
+    pub fn skip(&mut self, name: TopicName<'_>, count: u64) {
+        let Some(topic) = self.shared().directory.find(name) else { return };
+        let mut state = topic.look();
+        if count > 0 && !state.is_retired() {
+            let next = state.seq.saturating_add(count).saturating_add(1);
+            self.leave_hole(&topic, &mut state, next);
+        }
+    }
+
+    /// Wakes workers whose publishers waited for a log to be emptied.
+    pub fn wake(&mut self, workers: WorkerSet) {
+        self.wakes |= workers;
+    }
+
+    fn place(
+        &mut self,
+        topic: &Arc<Topic>,
+        state: &mut TopicState,
+        (epoch, seq): (Epoch, u64),
+        payload: Payload<'_>,
+        native: Protocol,
+    ) {
+        if topic.epoch() != epoch {
+            self.renumber(topic, state, epoch);
+        }
+        if seq > state.seq + 1 {
+            self.leave_hole(topic, state, seq);
+        }
+        state.seq = seq;
+        let message = Message::new(topic.clone(), topic.name(), seq, payload, native);
+        let handed = self.shared().hand_out(Arc::new(message), state, None, self.now_ms);
+        self.wakes |= handed.wakes;
+    }
+
+    /// The topic's numbering begins anew, with an epoch that was made elsewhere.
+    fn renumber(&mut self, topic: &Arc<Topic>, state: &mut TopicState, epoch: Epoch) {
+        let shared = self.shared();
+        state.drop_history(&shared.history);
+        state.seq = 0;
+        shared.directory.renumber(topic, epoch);
+        let watchers = state.watchers(topic.name(), &shared.interest);
+        self.wakes |= shared.post(watchers, &Mail::Renumbered(topic.clone(), epoch), state);
+    }
+
+    /// The topic goes on with seq `next`; what is missing before it never comes.
+    fn leave_hole(&mut self, topic: &Arc<Topic>, state: &mut TopicState, next: u64) {
+        let shared = self.shared();
+        let (from, to) = (state.seq + 1, next - 1);
+        // What is kept must be without holes.
+        state.drop_history(&shared.history);
+        state.seq = to;
+        let gap = GapMail { topic: topic.clone(), from, to, reason: GapReason::Backplane };
+        let watchers = state.watchers(topic.name(), &shared.interest);
+        self.wakes |= shared.post(watchers, &Mail::Gap(Arc::new(gap)), state);
+    }
+
+    fn tell(&mut self, topic: &Arc<Topic>, waiting: Waiting, settled: Settled) {
+        match waiting {
+            Waiting::Nobody => {}
+            Waiting::Call(call) => call(settled),
+            Waiting::Client(asker) => {
+                let Asker { worker, slot, session, id, counts } = *asker;
+                let is_told = settled.is_err() || id.id().is_some();
+                if !is_told {
+                    return;
+                }
+                let subscribers = counts.then(|| self.shared().subscribers_of(topic.name()));
+                let mail = SettledMail { slot, session, id, settled, subscribers };
+                let mailbox = self.shared().mailbox(worker);
+                let pushed = mailbox.push(Mail::Settled(Arc::new(mail)), None);
+                self.wakes |= u64::from(pushed.wake) << worker;
+            }
+        }
+    }
+
+    /// Some worker must see to it that a topic is forgotten one day.
+    fn look_after(&mut self, made: Option<&Arc<Topic>>) {
+        let Some(topic) = made else { return };
+        let worker = topic.id() as usize % self.shared().workers();
+        let pushed = self.shared().mailbox(worker).push(Mail::Made(topic.clone()), None);
+        self.wakes |= u64::from(pushed.wake) << worker;
+    }
+
+    fn shared(&self) -> &'_ Shared {
+        self.desk.shared()
+    }
+}
+
+impl Drop for Commits<'_> {
+    fn drop(&mut self) {
+        self.desk.wake(self.wakes);
+    }
+}
+
+impl Shared {
+    /// Puts back what was kept of a topic, before anybody can use it: its epoch, the seq of its
+    /// newest message, and the newest messages, which may be fewer than its rule keeps.
+    ///
+    /// # Errors
+    /// There are as many topics as there may be.
+    pub fn restore<'a>(
+        &self,
+        name: TopicName<'_>,
+        epoch: Epoch,
+        seq: u64,
+        kept: impl IntoIterator<Item = Restored<'a>>,
+        now_ms: u64,
+    ) -> Result<Arc<Topic>, DirectoryFull> {
+        let topic = self.directory.restore(name, epoch, now_ms)?;
+        let mut state = topic.look();
+        state.seq = seq;
+        for Restored { seq, payload, age_ms } in kept {
+            let message = Message::new(topic.clone(), name, seq, payload, Protocol::Json);
+            state.keep(Arc::new(message), now_ms.saturating_sub(age_ms), &self.history);
+        }
+        drop(state);
+        let worker = topic.id() as usize % self.workers();
+        self.mailbox(worker).push(Mail::Made(topic.clone()), None);
+        Ok(topic)
+    }
+}
