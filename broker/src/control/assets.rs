@@ -77,7 +77,7 @@ const ASSETS: [Asset; 11] = [
 const WELCOME: [Asset; 1] = [Asset::ours("/", HTML, LIVE)];
 
 /// What there is only with the demos.
-const DEMOS: [Asset; 14] = [
+const DEMOS: [Asset; 16] = [
     Asset::ours("/", HTML, include_bytes!("../../web/demo/index.html")),
     Asset::ours("/demo/board", HTML, include_bytes!("../../web/demo/board.html")),
     Asset::ours("/demo/chat", HTML, include_bytes!("../../web/demo/chat.html")),
@@ -86,6 +86,8 @@ const DEMOS: [Asset; 14] = [
     Asset::ours("/demo/ticker", HTML, include_bytes!("../../web/demo/ticker.html")),
     Asset::ours("/assets/demo/demo.css", CSS, include_bytes!("../../web/demo/demo.css")),
     Asset::ours("/assets/demo/board.js", JAVASCRIPT, include_bytes!("../../web/demo/board.js")),
+    Asset::ours("/assets/demo/cable.js", JAVASCRIPT, include_bytes!("../../web/demo/cable.js")),
+    Asset::ours("/assets/demo/cells.js", JAVASCRIPT, include_bytes!("../../web/demo/cells.js")),
     Asset::ours("/assets/demo/chat.js", JAVASCRIPT, include_bytes!("../../web/demo/chat.js")),
     Asset::ours("/assets/demo/machine.js", JAVASCRIPT, include_bytes!("../../web/demo/machine.js")),
     Asset::ours("/assets/demo/notices.js", JAVASCRIPT, include_bytes!("../../web/demo/notices.js")),

@@ -54,10 +54,18 @@ const scenes = {
   async ticker(browser) {
     const { page, finish } = await open(browser, 'ticker');
     await ALIVE.ticker(page);
-    const prices = () => page.locator('#board').innerText();
-    const first = await prices();
-    await page.waitForFunction((first) => document.querySelector('#board').innerText !== first, first);
-    await page.waitForSelector('#board [data-move]');
+    // The numbers are drawn, and said by the names of the buttons.
+    const seen = () => [
+      document.querySelector('.board canvas').toDataURL(),
+      document.querySelector('#board button').ariaLabel,
+    ];
+    const first = await page.evaluate(seen);
+    await page.waitForFunction(([looks, name]) => {
+      const [canvas, button] = ['.board canvas', '#board button'].map((of) => document.querySelector(of));
+      return canvas.toDataURL() !== looks && button.ariaLabel !== name;
+    }, first);
+    const [, name] = await page.evaluate(seen);
+    assert.match(name, /^[A-Z]{4} \d+\.\d\d, (up|down) \d+\.\d\d %$/);
 
     await page.fill('#filter', 'al');
     await page.waitForFunction(() => !document.querySelector('#shown').textContent.startsWith('500'));

@@ -30,30 +30,47 @@ export const onTheme = (draw) =>
 
 // ---- a cable that can be pulled out ----
 
-const sockets = new Set();
+const cables = new Set();
 let isCut = false;
 
-/** A WebSocket that a cut makes fail as a broken network would: at once, and without a goodbye. */
-function Cable(url, protocols) {
-  if (isCut) {
-    const dead = { close() {}, send() {} };
-    setTimeout(() => dead.onclose?.({ code: 1006, reason: "no network" }), 100);
-    return dead;
+/** A WebSocket in a worker, which a cut makes fail as a broken network would: without a goodbye. */
+class Cable {
+  #end = new Worker("/assets/demo/cable.js", { type: "module" });
+
+  constructor(url, protocols) {
+    cables.add(this);
+    this.#end.onmessage = ({ data }) => this.#take(data);
+    if (isCut) setTimeout(() => this.break(), 100);
+    else this.#end.postMessage({ url, protocols });
   }
-  const socket = new WebSocket(url, protocols);
-  sockets.add(socket);
-  return socket;
+
+  send(text) {
+    this.#end.postMessage({ text });
+  }
+
+  close(code, reason) {
+    this.#end.postMessage({ code, reason });
+  }
+
+  break() {
+    this.#end.terminate();
+    cables.delete(this);
+    this.onclose?.({ code: 1006, reason: "no network" });
+  }
+
+  #take({ isOpen, messages = [], closed }) {
+    if (isOpen) this.onopen?.();
+    for (const data of messages) this.onmessage?.({ data });
+    if (!closed) return;
+    this.#end.terminate();
+    cables.delete(this);
+    this.onclose?.(closed);
+  }
 }
 
 function pullOut() {
   isCut = true;
-  for (const socket of sockets) {
-    const lose = socket.onclose;
-    socket.onclose = socket.onmessage = null;
-    socket.close();
-    lose?.call(socket, { code: 1006, reason: "no network" });
-  }
-  sockets.clear();
+  for (const cable of cables) cable.break();
 }
 
 // ---- the stage ----
