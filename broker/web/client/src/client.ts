@@ -64,6 +64,7 @@ export class Client extends Emitter<ClientEvents> {
   readonly #feeds = new Map<string, Feed>();
   readonly #routes = new Map<string, Feed[]>();
   readonly #asked = new Map<number, Asked>();
+  readonly #cursors = new Map<string, string>();
   #queue: Asked[] = [];
   #id = 0;
   #isOpen = false;
@@ -77,7 +78,7 @@ export class Client extends Emitter<ClientEvents> {
     this.#options = { ...DEFAULTS, ...options };
     const address = addressOf(url);
     const opener = (): Socket => {
-      if (this.#needsSse()) return new SseSocket(address);
+      if (this.#needsSse()) return new SseSocket(address, this.#cursors);
       const Constructor = options.WebSocket ?? globalThis.WebSocket;
       if (!Constructor) throw new AltavozError("no_websocket", "give a `WebSocket` in the options");
       return new Constructor(address, ["altavoz.v1.json"]) as Socket;
@@ -134,7 +135,7 @@ export class Client extends Emitter<ClientEvents> {
   /**
    * Publishes, and tells the place the message was given. While there is no connection it waits for
    * one. Rejected with `connection_lost` if the answer was lost: whether the message was published
-   * is then not known. With `count` the answer says how many subscriptions it matched.
+   * is then not known. With `count` the answer says how many subscriptions it matched, but for SSE.
    */
   publish(topic: string, data: unknown, options: { count?: boolean } = {}): Promise<Published> {
     const payload = data instanceof Uint8Array ? { base64: toBase64(data) } : { data };

@@ -5,7 +5,7 @@
 import type { Incoming } from "./protocol.ts";
 import type { Socket } from "./link.ts";
 
-type Sent = { id: number; op: string; topic: string; limit?: number; token?: string };
+type Sent = { id: number; op: string; topic: string; limit?: number; token?: string; count?: boolean; since?: unknown };
 
 /** What `GET /sse` takes besides the topic. */
 const PARAMETERS = ["last", "mode", "max_rate", "key", "fields", "deadband", "since", "presence"];
@@ -20,8 +20,11 @@ export class SseSocket implements Socket {
   #token: string | undefined;
   #isOver = false;
 
-  /** @param url the WebSocket's; the broker's other addresses are beside it. */
-  constructor(url: string) {
+  /**
+   * @param url the WebSocket's; the broker's other addresses are beside it.
+   * @param cursors where each stream was last; they outlive the socket.
+   */
+  constructor(url: string, private readonly cursors: Map<string, string>) {
     this.#base = new URL("./", url.replace(/^ws/, "http")).href;
     this.#fetch("readyz").then(
       ({ ok }) => (ok ? this.onopen?.({} as never) : this.#end(1006, "not ready")),
@@ -49,10 +52,11 @@ export class SseSocket implements Socket {
       void this.#stream(op === "resume" ? { ...before?.sent, ...sent, last: true } as Sent : sent);
     } else if (op === "unsubscribe" || op === "pause") {
       this.#streams.get(topic)?.stop.abort();
-      if (op === "unsubscribe") this.#streams.delete(topic);
+      if (op === "unsubscribe") this.#streams.delete(topic), this.cursors.delete(topic);
       this.#answer(sent, { topic });
     } else if (op === "publish") {
-      const { id: _, op: __, ...body } = sent;
+      // The API publishes, but does not count.
+      const { id: _, op: __, count: ___, ...body } = sent;
       await this.#ask(sent, "api/v1/publish", JSON.stringify(body));
     } else if (op === "history" || op === "presence") {
       await this.#ask(sent, limit ? `${about}?limit=${limit}` : about);
@@ -80,13 +84,14 @@ export class SseSocket implements Socket {
     const stop = new AbortController();
     this.#streams.set(topic, { sent, stop });
     try {
-      const response = await this.#fetch(`sse?${parametersOf(sent)}`, stop.signal);
+      const response = await this.#fetch(`sse?${parametersOf(sent, this.cursors.get(topic))}`, stop.signal);
       if (!response.ok) {
         this.#streams.delete(topic);
         this.#refuse(sent, ((await response.json()) as Incoming).error);
         return;
       }
-      for await (const event of eventsOf(response.body!)) {
+      for await (const { event, cursor } of eventsOf(response.body!)) {
+        if (cursor) this.cursors.set(topic, cursor);
         if ("id" in event) this.#tell({ ...event, id: sent.id });
         else if ("close" in event) {
           const { code, reason } = event.close as { code: number; reason: string };
@@ -126,8 +131,13 @@ export class SseSocket implements Socket {
   }
 }
 
-function parametersOf(sent: Sent): URLSearchParams {
+/** Where to go on is told by the stream's own cursor, if there is one: it knows every topic's epoch. */
+function parametersOf(sent: Sent, cursor?: string): URLSearchParams {
   const parameters = new URLSearchParams({ topic: sent.topic });
+  if (cursor && sent.since) {
+    sent = { ...sent, since: undefined };
+    parameters.set("last_event_id", cursor);
+  }
   for (const name of PARAMETERS) {
     const value = (sent as unknown as Record<string, unknown>)[name];
     if (value === undefined) continue;
@@ -137,8 +147,8 @@ function parametersOf(sent: Sent): URLSearchParams {
   return parameters;
 }
 
-/** The messages of a stream: each is the JSON in the lines `data:` of an event. */
-async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Incoming> {
+/** The messages of a stream: the JSON in the lines `data:` of an event, and the cursor it may have. */
+async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<{ event: Incoming; cursor?: string }> {
   const reader = body.pipeThrough(new TextDecoderStream() as never).getReader() as ReadableStreamDefaultReader<string>;
   let rest = "";
   for (;;) {
@@ -147,8 +157,11 @@ async function* eventsOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Incom
     const events = (rest + value).split("\n\n");
     rest = events.pop()!;
     for (const event of events) {
-      const lines = event.split("\n").filter((line) => line.startsWith("data:"));
-      if (lines.length) yield JSON.parse(lines.map((line) => line.slice(5)).join("\n")) as Incoming;
+      const lines = event.split("\n");
+      const field = (name: string): string[] =>
+        lines.filter((line) => line.startsWith(name)).map((line) => line.slice(name.length).trim());
+      const [data, [cursor]] = [field("data:"), field("id:")];
+      if (data.length) yield { event: JSON.parse(data.join("\n")) as Incoming, ...(cursor && { cursor }) };
     }
   }
 }

@@ -12,6 +12,8 @@ test("subscribing, publishing and asking work without a WebSocket", async () => 
   await prices.ready();
   expect(await client.publish("ticker/A", { price: 1, symbol: "A" })).toMatchObject({ seq: 1 });
   expect(await seen.until(1)).toEqual([{ topic: "ticker/A", seq: 1, data: { price: 1 } }]);
+  const counted = await client.publish("ticker/B", 1, { count: true });
+  expect([counted.seq, counted.subscribers]).toEqual([1, undefined]);
   expect((await client.history("ticker/A", 5)).messages).toHaveLength(1);
   expect(await client.ping()).toBeGreaterThan(0);
   await expect(client.publish("$SYS/x", 1)).rejects.toMatchObject({ code: "forbidden" });
@@ -35,6 +37,27 @@ test("after a cut what was missed comes here, too", async () => {
   cable.restore();
   expect(await recovered).toEqual({ recovered: true });
   expect((await seen.until(3)).map(({ data }) => data)).toEqual([1, 2, 3]);
+});
+
+test("so does what was missed under a filter, of topics that began after the subscription", async () => {
+  const broker = await startBroker();
+  const cable = await layCable(broker.port);
+  const [client, publisher] = [open(cable.url, { transport: "sse" }), open(broker.url)];
+  const orders = client.subscribe<number>("orders/+");
+  const seen = collect(orders);
+  await orders.ready();
+  for (const topic of ["orders/7", "orders/8"]) await publisher.publish(topic, 1);
+  await seen.until(2);
+  cable.cut();
+  await reaches(client, "waiting");
+  for (const value of [2, 3]) await publisher.publish("orders/7", value);
+  await publisher.publish("orders/9", 4);
+  const recovered = next(orders, "recovered");
+  cable.restore();
+  expect(await recovered).toEqual({ recovered: true });
+  const came = (await seen.until(5)).map(({ topic, data }) => `${topic} ${data}`);
+  expect(came.slice(0, 2)).toEqual(["orders/7 1", "orders/8 1"]);
+  expect(came.slice(2).sort()).toEqual(["orders/7 2", "orders/7 3", "orders/9 4"]);
 });
 
 test("a client whose WebSocket never opens turns to it by itself", async () => {

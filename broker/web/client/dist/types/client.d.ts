@@ -45,7 +45,7 @@ export declare class Client extends Emitter<ClientEvents> {
     /**
      * Publishes, and tells the place the message was given. While there is no connection it waits for
      * one. Rejected with `connection_lost` if the answer was lost: whether the message was published
-     * is then not known. With `count` the answer says how many subscriptions it matched.
+     * is then not known. With `count` the answer says how many subscriptions it matched, but for SSE.
      */
     publish(topic: string, data: unknown, options?: {
         count?: boolean;
