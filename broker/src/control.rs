@@ -26,10 +26,12 @@ mod framing;
 mod lifecycle;
 mod router;
 mod serve;
+mod shown;
 mod socket;
 mod stream;
 
 pub use lifecycle::{Lifecycle, Phase};
+pub use shown::Shown;
 
 /// Most connections on their way from workers to the control plane; beyond, a worker refuses.
 pub const HANDED_MAX: usize = 1024;
@@ -99,6 +101,7 @@ pub enum Signal {
 pub struct Control {
     thread: JoinHandle<()>,
     stop: watch::Sender<Option<Duration>>,
+    shown: Shown,
 }
 
 /// The signals that the process gets. SIGTERM, SIGINT and SIGHUP no longer end it by themselves
@@ -114,6 +117,11 @@ impl Signals {
 }
 
 impl Control {
+    /// The settings that the API shows; to be replaced when others hold.
+    pub fn shown(&self) -> Shown {
+        self.shown.clone()
+    }
+
     /// Takes no more connections, gives those at work up to `grace` to finish their request, and
     /// waits for the thread to end.
     pub fn stop(self, grace: Duration) {
@@ -184,12 +192,13 @@ fn start_with(parts: Parts, connections_max: usize) -> io::Result<(Control, Send
     let (handed_sender, handed) = queue::channel(HANDED_MAX);
     let (stop, stopping) = watch::channel(None);
     let config = parts.config.clone();
-    let router = router::router(parts);
+    let shown = Shown::new(&config);
+    let router = router::router(parts, shown.clone());
     let serve = serve::run(handed, config, router, connections_max, stopping);
     let thread = std::thread::Builder::new()
         .name("control".into())
         .spawn(move || runtime.block_on(serve))?;
-    Ok((Control { thread, stop }, Sender(handed_sender), Signals(signals)))
+    Ok((Control { thread, stop, shown }, Sender(handed_sender), Signals(signals)))
 }
 
 async fn pass_signals(

@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::cluster::{self, Cluster};
 use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
-use crate::control::{self, Control, Lifecycle, Phase, Signals};
+use crate::control::{self, Control, Lifecycle, Phase, Shown, Signals};
 use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
@@ -123,6 +123,7 @@ impl Server {
             desk: desk(shared.clone(), wakers.clone()),
             started,
         })?;
+        reload.add(shown(control.shown()));
         let mut workers = Vec::with_capacity(count);
         for (index, (poll, doors)) in polls.into_iter().zip(of_workers).enumerate() {
             let parts = Parts {
@@ -275,6 +276,14 @@ fn certificate(keyring: &Arc<Keyring>, metrics: &Arc<Metrics>) -> Part {
                 Err(error.to_string())
             }
         }
+    })
+}
+
+/// What the API shows of the settings, which has none of its own.
+fn shown(shown: Shown) -> Part {
+    Part::new("settings shown", &[], move |config| {
+        let (shown, config) = (shown.clone(), config.clone());
+        Ok(Box::new(move || shown.replace(&config)))
     })
 }
 

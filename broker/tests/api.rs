@@ -181,3 +181,27 @@ fn keys_come_from_the_settings_file_and_are_shown_nowhere() {
     assert_eq!(broker.metrics("altavoz_http_answers_total{status=\"401\"}"), 1.0);
     assert!(!broker.stderr().contains("a-secret"), "{}", broker.stderr());
 }
+
+#[test]
+fn who_is_slow_is_found_among_those_who_keep_up() {
+    let settings = ["--workers", "2", "--backlog-bytes-max", "524288", "--history-messages", "0"];
+    let broker = Broker::start(&settings);
+    let _quick = clients(&broker, "other");
+    let slow = client(&broker, "t");
+    let socket = socket2::SockRef::from(slow.stream());
+    socket.set_recv_buffer_size(16 * 1024).expect("the socket is open");
+    let listed = || get(&broker, "/api/v1/connections?slow=true&limit=1");
+    assert_eq!(listed().to_string(), r#"{"connections":[],"next":null}"#);
+    let message = format!(r#"{{"topic":"t","data":"{}"}}"#, "x".repeat(50_000));
+    let batch = format!("[{}]", vec![message; 20].join(","));
+    let found = (0..100).find_map(|_| {
+        publish(&broker, &batch);
+        listed()["connections"].get(0).cloned()
+    });
+    let found = found.expect("the kernel does not take a hundred megabytes");
+    assert_eq!((&found["mode"], &found["subscriptions"][0]), (&"latest".into(), &"t".into()));
+    assert_eq!(
+        get(&broker, "/api/v1/connections?slow=false")["connections"].as_array().unwrap().len(),
+        13
+    );
+}

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::broker::Broker;
+use support::http;
 use support::ws_client::{PATIENCE, WsClient};
 use tempfile::NamedTempFile;
 
@@ -77,6 +78,9 @@ fn rules_change_for_topics_in_use_and_for_those_to_come() {
     assert!(line.contains(TAKEN) && line.contains("changed=topic"), "{line}");
     assert_eq!(publish(&mut client, "a/old"), "ok", "the topic was in use before");
     assert_eq!(publish(&mut client, "a/new"), "ok");
+    let shown = http::get(running.broker.address(), "/api/v1/settings");
+    let shown = shown.expect("the broker answers").text();
+    assert!(shown.contains(r#""payload_bytes_max":11"#), "{shown}");
     let line = running.reload("payload_bytes_max = 1\n");
     assert!(line.contains(REFUSED) && line.contains("unknown key `payload_bytes_max`"), "{line}");
     let line = running.reload("");

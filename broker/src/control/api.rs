@@ -1,4 +1,4 @@
-//! The HTTP API at `/api/v1`: publishing, topics, connections. What applications and operators use
+//! The HTTP API at `/api/v1`: publishing, topics, connections, settings. What applications and operators use
 //! that keep no WebSocket.
 //!
 //! Everything here runs on the control plane's one thread. Topics are read and messages published
@@ -27,11 +27,13 @@ mod idempotency;
 mod problem;
 mod publish;
 mod query;
+mod settings;
 mod topics;
 
 use self::access::Access;
 use self::idempotency::Window;
 use self::problem::Problem;
+use super::shown::Shown;
 
 /// Questions to the workers that may be open at once; one more is answered 503.
 const QUESTIONS_MAX: usize = 16;
@@ -44,6 +46,7 @@ const OPENAPI: &str = include_str!("../../web/openapi.json");
 pub(super) struct Api {
     desk: Desk,
     access: Access,
+    shown: Shown,
     metrics: Arc<Metrics>,
     started: Instant,
     started_unix_ms: u64,
@@ -68,6 +71,7 @@ pub(super) fn routes(api: Api) -> Router {
         .route("/api/v1/topics/{topic}/presence", get(topics::presence))
         .route("/api/v1/connections", get(connections::list).delete(connections::close_user))
         .route("/api/v1/connections/{session}", delete(connections::close_one))
+        .route("/api/v1/settings", get(settings::show))
         .route("/api/openapi.json", get(async || json(OPENAPI)))
         .with_state(api)
 }
@@ -75,6 +79,7 @@ pub(super) fn routes(api: Api) -> Router {
 impl Api {
     pub(super) fn new(
         config: &Config,
+        shown: Shown,
         desk: Desk,
         metrics: Arc<Metrics>,
         started: Instant,
@@ -82,6 +87,7 @@ impl Api {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
             access: Access::new(config, desk.verifier().clone()),
+            shown,
             desk,
             metrics,
             started,

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::api::{self, Api};
+use super::shown::Shown;
 use super::{Lifecycle, Parts, Phase, answer, assets, framing};
 use crate::metrics::Metrics;
 use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
@@ -20,10 +21,10 @@ use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The routes of the control plane.
-pub(super) fn router(parts: Parts) -> Router {
+pub(super) fn router(parts: Parts, shown: Shown) -> Router {
     let Parts { config, metrics, lifecycle, desk, started } = parts;
     let exposition = Arc::new(Exposition::new(metrics.clone()));
-    let api = Api::new(&config, desk, metrics.clone(), started);
+    let api = Api::new(&config, shown, desk, metrics.clone(), started);
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready).with_state(lifecycle))

@@ -22,12 +22,28 @@ use crate::hub::workers::{WorkerSet, worker_of};
 /// What those who are closed are told, if nothing else is said.
 const REASON: &str = "disconnected by an operator";
 
+/// How a connection is served that keeps up.
+const IN_STEP: &str = "all";
+/// Connections that one request for slow ones looks at, before it says where to go on.
+const SCAN_MAX: usize = 4_096;
+/// How many of them a worker describes at once.
+const SCAN_STRETCH: usize = 256;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listing {
     user: Option<String>,
+    slow: Option<bool>,
     limit: Option<usize>,
     after: Option<String>,
+}
+
+/// Which connections a page is to hold.
+struct Wanted {
+    after: u64,
+    limit: usize,
+    user: Option<String>,
+    slow_only: bool,
 }
 
 /// How to close.
@@ -63,27 +79,49 @@ pub(super) async fn close_user(
 
 async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Admin)?;
-    let Listing { user, limit, after } = query::parameters(uri)?;
+    let Listing { user, slow, limit, after } = query::parameters(uri)?;
     let limit = query::page(limit)?;
     let after = after.as_deref().map(query::session).transpose()?.unwrap_or(0);
-    let mut found: Vec<Connected> = Vec::new();
-    // One more than the page tells whether there is another.
-    for worker in worker_of(after)..api.desk.workers() {
-        let (limit, user) = (limit + 1 - found.len(), user.as_deref().map(Into::into));
-        let ask = Ask::Connections { after, limit, user };
-        for told in api.ask(1 << worker, ask).await? {
-            let Told::Connections(connections) = told else { continue };
-            found.extend(connections);
-        }
-        if found.len() > limit {
-            break;
-        }
-    }
-    let has_more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().filter(|_| has_more).map(|last| name_of(last.session));
+    let wanted = Wanted { after, limit, user, slow_only: slow == Some(true) };
+    let (found, next) = find(api, wanted).await?;
+    let next = next.map(name_of);
     let connections: Vec<Value> = found.iter().map(described).collect();
     Ok(super::json(json!({ "connections": connections, "next": next }).to_string()))
+}
+
+/// The connections of a page, and where the next one begins after, if there is another.
+async fn find(api: &Api, wanted: Wanted) -> Result<(Vec<Connected>, Option<u64>), Problem> {
+    let Wanted { mut after, limit, user, slow_only } = wanted;
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    for worker in worker_of(after)..api.desk.workers() {
+        loop {
+            // One more than the page tells whether there is another.
+            let count = if slow_only { SCAN_STRETCH } else { limit + 1 - found.len() };
+            let user = user.as_deref().map(Into::into);
+            let mut seen: Vec<Connected> = Vec::new();
+            for told in api.ask(1 << worker, Ask::Connections { after, limit: count, user }).await?
+            {
+                let Told::Connections(connections) = told else { continue };
+                seen.extend(connections);
+            }
+            looked_at += seen.len();
+            after = seen.last().map_or(after, |last| last.session);
+            let is_last = seen.len() < count;
+            found.extend(seen.into_iter().filter(|one| !slow_only || one.mode != IN_STEP));
+            if found.len() > limit {
+                found.truncate(limit);
+                let next = found.last().map(|last| last.session);
+                return Ok((found, next));
+            }
+            if is_last {
+                break;
+            }
+            if looked_at >= SCAN_MAX {
+                return Ok((found, Some(after)));
+            }
+        }
+    }
+    Ok((found, None))
 }
 
 fn described(connection: &Connected) -> Value {

@@ -4,6 +4,7 @@
 use axum::extract::Query;
 use axum::http::Uri;
 use broker_proto::topic::Topic;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
@@ -11,6 +12,11 @@ use super::problem::Problem;
 /// Things on one page, if none is asked for, and at most.
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1_000;
+
+/// No parameters.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
 
 /// The parameters behind the `?`.
 ///

@@ -28,7 +28,7 @@ fn setup(config: &Config) -> Setup {
 
 fn setup_of(config: &Config, shared: Arc<Shared>) -> Setup {
     let desk = Desk::new(shared, |_| {});
-    let api = Api::new(config, desk, Arc::new(Metrics::new(1)), Instant::now());
+    let api = Api::new(config, Shown::new(config), desk, Arc::new(Metrics::new(1)), Instant::now());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Setup { router: routes(api), runtime }
 }
@@ -179,6 +179,7 @@ fn a_key_is_asked_for_before_the_body_and_is_good_for_what_it_says() {
     assert_eq!(read("/api/v1/topics/a%2Fb/history"), 200);
     assert_eq!(read("/api/v1/topics/b/history"), 403);
     assert_eq!(read("/api/v1/connections"), 403);
+    assert_eq!(read("/api/v1/settings"), 403);
     let url = "/api/v1/topics/a%2Fb/history?access_token=eye-secret";
     assert_eq!(setup.get(url).status, 401, "a key in the URL is none");
 }
@@ -188,6 +189,20 @@ fn without_a_key_only_a_broker_of_this_machine_is_open() {
     let listen = "0.0.0.0:0".parse().unwrap();
     let answer = setup(&Config { listen, ..Config::default() }).publish("{}");
     assert_eq!((answer.status, code(&answer)), (403, "forbidden"));
+}
+
+#[test]
+fn settings_are_told_by_their_keys_to_who_may_administer() {
+    let config = Config {
+        workers: 3,
+        api_key: vec![key("boss", "boss-secret", &[Scope::Admin], &["#"])],
+        ..Config::default()
+    };
+    let request = Request::get("/api/v1/settings").header("authorization", "Bearer boss-secret");
+    let answer = setup(&config).ask(request.body(Body::empty()).unwrap());
+    assert_eq!((answer.status, &answer.body["settings"]["workers"]), (200, &3.into()));
+    assert_eq!(answer.body["changed"].to_string(), r#"["api_key","workers"]"#);
+    assert_eq!(answer.body["settings"]["api_key"][0]["sha256"], "***");
 }
 
 #[test]
@@ -205,6 +220,8 @@ fn a_parameter_that_is_not_known_or_not_right_is_refused() {
         "/api/v1/topics/a%2F%2B/history",
         "/api/v1/topics/a/presence?x",
         "/api/v1/connections?after=zz",
+        "/api/v1/connections?slow=maybe",
+        "/api/v1/settings?x",
     ] {
         assert_eq!(setup.get(path).status, 400, "{path}");
     }

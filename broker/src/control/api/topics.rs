@@ -32,10 +32,6 @@ struct Newest {
     limit: Option<u32>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
 pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Response {
     page(&api, request.headers(), request.uri()).await.unwrap_or_else(IntoResponse::into_response)
 }
@@ -116,7 +112,7 @@ fn past(api: &Api, name: &str, headers: &HeaderMap, uri: &Uri) -> Result<Respons
 
 fn people(api: &Api, name: &str, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     let visitor = api.access.admit(headers, Scope::Read)?;
-    let Nothing {} = query::parameters(uri)?;
+    let query::Nothing {} = query::parameters(uri)?;
     let topic = query::topic(name)?;
     visitor.check(topic)?;
     let (people, count) = api.desk.presence(topic)?;

@@ -26,13 +26,14 @@ impl Answer {
 
 fn ask_of(config: &Config, lifecycle: Lifecycle, method: &str, path: &str) -> Answer {
     let shared = Arc::new(crate::hub::Shared::new(1, config, 0));
-    let router = router(Parts {
+    let parts = Parts {
         config: Arc::new(config.clone()),
         metrics: Arc::new(Metrics::new(1)),
         lifecycle: Arc::new(lifecycle),
         desk: crate::hub::desk::Desk::new(shared, |_| {}),
         started: std::time::Instant::now(),
-    });
+    };
+    let router = router(parts, Shown::new(config));
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
