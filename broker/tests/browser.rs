@@ -90,6 +90,11 @@ fn notices_are_filtered_and_marked_as_read() {
 }
 
 #[test]
+fn no_page_makes_its_reader_fetch_much() {
+    run_script("sizes.mjs", &["--demo"], &[]);
+}
+
+#[test]
 fn the_pages_of_the_quick_start_work_as_they_stand() {
     play("quick start", &[]);
 }
@@ -98,6 +103,11 @@ fn the_pages_of_the_quick_start_work_as_they_stand() {
 fn the_console_shows_the_broker_and_acts_on_it() {
     let settings = ["--demo", "--reconnect-spread-ms", "200"];
     run_script("console.mjs", &settings, &[]);
+}
+
+#[test]
+fn the_console_finds_one_of_a_hundred_thousand_topics_with_a_few_requests() {
+    run_script("console_many.mjs", &[], &[]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Asset {
 const LIVE: &[u8] = include_bytes!("../../web/index.html");
 
 /// What is there always.
-const ASSETS: [Asset; 11] = [
+const ASSETS: [Asset; 15] = [
     Asset::ours("/live", HTML, LIVE),
     Asset::ours("/console", HTML, include_bytes!("../../web/console/index.html")),
     Asset::ours(
@@ -55,6 +55,26 @@ const ASSETS: [Asset; 11] = [
         "/assets/console/console.js",
         JAVASCRIPT,
         include_bytes!("../../web/console/console.js"),
+    ),
+    Asset::ours(
+        "/assets/console/parts.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/parts.js"),
+    ),
+    Asset::ours(
+        "/assets/console/topics.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/topics.js"),
+    ),
+    Asset::ours(
+        "/assets/console/connections.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/connections.js"),
+    ),
+    Asset::ours(
+        "/assets/console/settings.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/settings.js"),
     ),
     Asset::ours("/assets/page.css", CSS, include_bytes!("../../web/page.css")),
     Asset::ours("/assets/page.js", JAVASCRIPT, include_bytes!("../../web/page.js")),

@@ -16,14 +16,34 @@ const rowsOf = (page, table) => page.locator(`#${table} tr`);
 const untilRows = (page, table, least) =>
   page.waitForFunction(([table, least]) => document.querySelectorAll(`#${table} tr`).length >= least, [table, least]);
 
+/** One who is slow shows with the step of the ladder it stands on, and those who keep up do not. */
+async function seeSlowOnes(page, browser) {
+  const other = await openPage(browser, `${url}demo/notices`);
+  await untilConnected(other.page);
+  await page.check('#slow-only');
+  await untilText(page, '#connections-note', 'Everybody keeps up.');
+  await other.page.click('#slow');
+  await untilText(page, '#connections .step', 'the latest');
+  assert.equal(await page.locator('[aria-sort=descending]').innerText(), 'Behind');
+  await page.click('#connections-head button:has-text("Waiting")');
+  await page.waitForSelector('[aria-sort=descending]:has-text("Waiting")');
+  assert.deepEqual(await barriers(page), []);
+  await page.screenshot({ path: join(folder, 'console-slow.png') });
+  await other.finish();
+}
+
 await withChromium(async (browser) => {
   if (key) {
     // Without its key it shows what it was told, and with it everything.
     const { page } = await openPage(browser, `${url}console`);
     await untilText(page, '#connections-note', 'is missing');
+    await untilText(page, '#settings-note', 'is missing');
     await page.fill('#key', key);
     await page.click('#access button');
     await untilRows(page, 'topics', 5);
+    await untilRows(page, 'settings', 40);
+    await untilText(page, '#settings', 'api_key');
+    assert.doesNotMatch(await page.locator('#settings').innerText(), /[0-9a-f]{64}/, 'a digest shows');
     await page.close();
     return;
   }
@@ -33,9 +53,10 @@ await withChromium(async (browser) => {
     await untilRows(page, 'topics', 5);
     await untilRows(page, 'connections', 1);
     await untilRows(page, 'workers', 1);
+    await untilRows(page, 'settings', 40);
     await page.waitForFunction(() => /^[1-9]/.test(document.querySelector('#overview dd').textContent));
     assert.deepEqual(await barriers(page), [], kind);
-    const overflow = await page.evaluate(() => document.body.scrollWidth - innerWidth);
+    const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
     assert.ok(overflow <= 0, `${kind}: ${overflow} pixels too wide`);
     await page.screenshot({ path: join(folder, `console-${kind}.png`) });
     await finish();
@@ -52,10 +73,14 @@ await withChromium(async (browser) => {
   complaints.length = 0;
   await page.fill('#filter', 'demo/ticker/+');
   await page.waitForFunction(() => document.querySelector('#topics button')?.textContent.startsWith('demo/ticker/'));
-  await page.waitForFunction(() => Number(document.querySelector('#topics td:nth-child(3)')?.textContent) > 0);
+  await page.waitForFunction(() => Number(document.querySelector('#topics td:nth-child(2)')?.textContent) > 0);
+  await page.waitForSelector('#topics .spark');
   const first = await rowsOf(page, 'topics').first().innerText();
   await page.click('#topics-next');
   await page.waitForFunction((first) => document.querySelector('#topics tr')?.innerText.split('\t')[0] !== first.split('\t')[0], first);
+
+  await page.click('#topics-before');
+  await untilText(page, '#topics tr:first-child', first.split('\t')[0]);
 
   const topic = await page.locator('#topics button').first().innerText();
   await page.locator('#topics button').first().click();
@@ -73,6 +98,13 @@ await withChromium(async (browser) => {
   await page.click('#publish button');
   await untilText(page, '#publish-result', 'JSON');
 
+  await page.check('#settings-changed');
+  await page.waitForFunction(() => !document.querySelector('#settings tr:not([data-changed])'));
+  await untilText(page, '#settings', 'demo');
+  await page.uncheck('#settings-changed');
+  await page.fill('#settings-search', 'backlog_bytes');
+  await untilText(page, '#settings', '1,048,576 bytes (1.0 MiB)');
+
   // Another connection is closed from here, and comes back as another session.
   const other = await openPage(browser, `${url}demo/machine`);
   await untilConnected(other.page);
@@ -82,5 +114,6 @@ await withChromium(async (browser) => {
   await untilText(other.page, '#events', 'lost (1001');
   await untilConnected(other.page);
   await other.finish();
+  await seeSlowOnes(page, browser);
   await finish();
 });

@@ -31,11 +31,22 @@ const open = async (browser, name, options) => {
   return opened;
 };
 
+/** What the first page says to paste into the console, pasted into the console. */
+async function paste(page) {
+  const expression = await page.locator('pre').innerText();
+  const session = await page.context().newCDPSession(page);
+  const price = page.waitForEvent('console', { predicate: (line) => Number(line.text()) > 0 });
+  const { exceptionDetails } = await session.send('Runtime.evaluate', { expression, replMode: true });
+  assert.equal(exceptionDetails, undefined, exceptionDetails?.exception?.description);
+  await price;
+}
+
 const scenes = {
   async 'every page'(browser) {
     const index = await openPage(browser, url);
     assert.equal(await index.page.locator('.doors a').count(), 6);
     assert.deepEqual(await barriers(index.page), []);
+    await paste(index.page);
     await index.page.screenshot({ path: join(folder, 'index.png') });
     await index.finish();
     for (const name of PAGES) {
@@ -44,7 +55,7 @@ const scenes = {
         await ALIVE[name](page);
         await page.screenshot({ path: join(folder, `${name}-${kind}.png`) });
         assert.deepEqual(await barriers(page), [], `${name}, ${kind}`);
-        const overflow = await page.evaluate(() => document.body.scrollWidth - innerWidth);
+        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
         assert.ok(overflow <= 0, `${name}, ${kind}: ${overflow} pixels too wide`);
         await finish();
       }
