@@ -10,6 +10,7 @@ pub mod accounts;
 mod close_reason;
 mod cluster;
 pub mod http;
+pub mod memory;
 mod pressure;
 pub mod prometheus;
 
@@ -17,8 +18,8 @@ use accounts::Accounts;
 pub use close_reason::CloseReason;
 pub use cluster::ClusterMetrics;
 use http::HttpMetrics;
+pub use memory::allocated_bytes;
 pub use pressure::{Gauge, Pressure};
-pub use prometheus::allocated_bytes;
 
 /// A number that one thread changes and any thread reads.
 ///

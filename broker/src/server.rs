@@ -24,7 +24,7 @@ use crate::hub::desk::Desk;
 use crate::hub::mailbox::Mail;
 use crate::hub::workers::members;
 use crate::keys::Keys;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::sys;
 use crate::tls::{Certificate, Keyring};
 use crate::worker::accept::Door;
@@ -82,6 +82,9 @@ impl Server {
     /// `InvalidInput`, a setting is wrong, such as a file of a key that holds none.
     pub fn start(config: Config) -> io::Result<Self> {
         let started = Instant::now();
+        if !metrics::memory::give_back_when_idle() {
+            tracing::warn!("memory that a burst needed is given back only while messages come");
+        }
         let cores = sys::cores();
         let count = if config.workers == 0 { cores.len() } else { config.workers };
         let count = count.clamp(1, WORKERS_MAX);

@@ -13,6 +13,7 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::http::STATUSES;
+use super::memory::allocated_and_resident;
 use super::{CloseReason, Counter, Metrics, REFUSED_STATUSES, WorkerMetrics};
 
 mod accounts;
@@ -241,7 +242,7 @@ impl Scrape {
 }
 
 fn encode_process(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    if let Some((allocated, resident)) = memory() {
+    if let Some((allocated, resident)) = allocated_and_resident() {
         let help = "Memory in use by the broker, from its allocator";
         encode_gauge(encoder, "allocated", help, Some(&Unit::Bytes), allocated)?;
         let help = "Memory the allocator holds from the system";
@@ -288,19 +289,6 @@ fn encode_value(mut metric: MetricEncoder<'_>, kind: MetricType, value: u64) -> 
         MetricType::Counter => metric.encode_counter::<NoLabelSet, u64, u64>(&value, None),
         _ => metric.encode_gauge(&value),
     }
-}
-
-/// Bytes of memory in use, from the allocator; none if it does not tell.
-pub fn allocated_bytes() -> Option<u64> {
-    memory().map(|(allocated, _)| allocated)
-}
-
-/// Allocated and resident bytes, as jemalloc knows them.
-fn memory() -> Option<(u64, u64)> {
-    tikv_jemalloc_ctl::epoch::advance().ok()?;
-    let allocated = tikv_jemalloc_ctl::stats::allocated::read().ok()?;
-    let resident = tikv_jemalloc_ctl::stats::resident::read().ok()?;
-    Some((allocated as u64, resident as u64))
 }
 
 /// Linux gives the number as the size of the directory since 6.2, which costs nothing even with a
