@@ -22,6 +22,8 @@ mod connection;
 #[cfg(feature = "nats")]
 mod run;
 #[cfg(feature = "nats")]
+pub mod stream;
+#[cfg(feature = "nats")]
 pub mod subject;
 
 #[cfg(feature = "nats")]

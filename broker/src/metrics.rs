@@ -13,6 +13,7 @@ pub mod http;
 pub mod memory;
 mod pressure;
 pub mod prometheus;
+pub mod stream;
 
 use accounts::Accounts;
 pub use close_reason::CloseReason;
@@ -174,6 +175,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// What the cluster counts.
     pub cluster: ClusterMetrics,
+    /// What is counted about topics that JetStream keeps.
+    pub stream: stream::StreamMetrics,
     /// Gauge: topics in the directory.
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
@@ -199,6 +202,7 @@ impl Metrics {
             workers: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             http: HttpMetrics::default(),
             cluster: ClusterMetrics::default(),
+            stream: stream::StreamMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
             history_bytes: AtomicU64::new(0),

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{ArgAction, Args, Parser, ValueEnum, value_parser};
 use serde::Serialize;
 
 /// The longest name of a node.
@@ -85,6 +85,25 @@ pub struct Backplane {
     #[arg(long, help_heading = "Cluster", value_name = "FILE", default_value = "")]
     #[arg(hide_default_value = true, value_parser = super::path)]
     pub nats_tls_key: PathBuf,
+
+    /// On how many NATS servers what is kept of topics is stored: 1, or 3 or 5 of a cluster, which
+    /// makes the level of publishes `replicated`
+    #[arg(long, help_heading = "Cluster", value_name = "COUNT", default_value_t = 1)]
+    #[arg(value_parser = value_parser!(u8).range(1..=5))]
+    pub nats_replicas: u8,
+
+    /// The NATS servers write what they store to disk before they confirm it (`sync_interval:
+    /// always` in their settings, which can't be seen from here): makes the level of publishes
+    /// `durable`
+    #[arg(long, help_heading = "Cluster", value_name = "BOOL", action = ArgAction::Set)]
+    #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
+    #[arg(default_value_t = false)]
+    pub nats_synced: bool,
+
+    /// Most bytes that NATS stores for one topic rule; beyond, the oldest are dropped
+    #[arg(long, help_heading = "Cluster", value_name = "BYTES", default_value_t = 1 << 30)]
+    #[arg(value_parser = value_parser!(u64).range(1 << 20..=1 << 50))]
+    pub stream_bytes_max: u64,
 }
 
 /// What joins nodes.

@@ -191,12 +191,28 @@ impl Rules {
 
     /// The rule that holds for a topic.
     pub fn of(&self, topic: Topic<'_>) -> Arc<Rule> {
-        let matches = |filter: &str| Filter::new(filter).is_ok_and(|filter| filter.matches(topic));
-        match self.rules.iter().find(|(filter, _)| matches(filter)) {
+        match self.find(topic) {
             Some((_, rule)) => rule.clone(),
             None if topic.is_system() => self.system.clone(),
             None => self.default.clone(),
         }
+    }
+
+    /// The filter of the rule that holds for a topic; none if it has no rule of its own.
+    pub fn filter_of(&self, topic: Topic<'_>) -> Option<&str> {
+        self.find(topic).map(|(filter, _)| &**filter)
+    }
+
+    /// The rules with their filters, in the order in which they are asked, and last, without one,
+    /// what holds for other topics than the broker's own.
+    pub fn entries(&self) -> impl Iterator<Item = (Option<&str>, &Rule)> {
+        let rules = self.rules.iter().map(|(filter, rule)| (Some(&**filter), &**rule));
+        rules.chain(std::iter::once((None, &*self.default)))
+    }
+
+    fn find(&self, topic: Topic<'_>) -> Option<&(Box<str>, Arc<Rule>)> {
+        let matches = |filter: &str| Filter::new(filter).is_ok_and(|filter| filter.matches(topic));
+        self.rules.iter().find(|(filter, _)| matches(filter))
     }
 }
 

@@ -147,6 +147,7 @@ impl Collector for Scrape {
         self.encode_http(&mut encoder)?;
         self.encode_broker(&mut encoder)?;
         self.0.cluster.encode(&mut encoder)?;
+        self.0.stream.encode(&mut encoder)?;
         encode_process(&mut encoder)
     }
 }

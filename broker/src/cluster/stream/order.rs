@@ -1,0 +1,360 @@
+//! One topic's way into the stream: what waits to be published, the one record that is on its way,
+//! and what is known of those that are there.
+//!
+//! A record is offered for the place behind the newest one that this node has seen, and the server
+//! stores it only if that is still the newest: of all records that are offered for one place, at
+//! most one is stored. What was published is only ever what the node's reader has seen. Decides,
+//! and does nothing: [`Sequencer`](super::sequencer::Sequencer) carries it out.
+
+use std::collections::VecDeque;
+
+use broker_proto::command::{Epoch, Payload, Position};
+use bytes::Bytes;
+
+use super::record::{Draft, Origin, Record};
+
+/// How long an attempt whose fate is unknown rests before it is sent again, in milliseconds.
+const RETRY_MS: u64 = 250;
+/// How long a record that was not the first is waited for before the server is asked again.
+const BEHIND_MS: u64 = 200;
+/// Most times that another record may have been first before a publish is given up.
+const TRIES_MAX: u32 = 250;
+
+/// One topic, with those who wait for an answer as `P`.
+#[derive(Debug)]
+pub struct Order<P> {
+    /// The newest record in the stream that is known: its number there; 0 for none.
+    last: u64,
+    /// The newest message that was seen.
+    place: Option<Position>,
+    /// What is in the stream does not lead to `place`: the next record of this node begins anew.
+    begins: bool,
+    waiting: VecDeque<Batch<P>>,
+    flight: Option<Box<Flight<P>>>,
+}
+
+#[derive(Debug)]
+struct Batch<P> {
+    draft: Draft,
+    waiters: Vec<P>,
+    deadline_ms: u64,
+}
+
+#[derive(Debug)]
+struct Flight<P> {
+    batch: Batch<P>,
+    nonce: u64,
+    /// The record behind which it is offered.
+    expected: u64,
+    stage: Stage,
+    /// An attempt under `nonce` may have been stored or may be yet: it is repeated as it is.
+    is_unsure: bool,
+    tries: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// To be sent.
+    Due,
+    /// The server has not answered yet.
+    Sent,
+    /// Another record was first, and the reader has not come to it. Asked again at that time.
+    Behind { until_ms: u64 },
+    /// It may have been stored. Sent again at that time.
+    Unknown { until_ms: u64 },
+    /// It was, and the reader has not come to it.
+    Stored,
+}
+
+/// A record on its way to the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// What is stored, if it is.
+    pub record: Bytes,
+    /// Only if this is the topic's newest record in the stream; 0 for none.
+    pub expected: u64,
+    /// Who writes it: the server stores only one record of the same.
+    pub origin: Origin,
+    /// How many messages it holds.
+    pub messages: u16,
+}
+
+/// The server has not stored an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It expects another record to be the topic's newest: this one, if it says so.
+    Conflict(Option<u64>),
+    /// It can't store any.
+    Failed,
+}
+
+/// What those are told whose publish is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GivenUp {
+    /// It was not published, and will not be.
+    NotPublished,
+    /// Nobody knows: it may have been published, or may be yet.
+    Unsure,
+    /// It is longer than a record may be.
+    TooLarge,
+}
+
+/// What a record that the reader came to is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen<P> {
+    /// Seen before.
+    Old,
+    /// What those published who wait here; one for each message.
+    Own(Vec<P>),
+    /// Another node's, or of this one, but nobody waits any more. The first `skip` messages have
+    /// numbers that were taken already, which no broker does.
+    Foreign {
+        /// How many of its messages are not to be delivered.
+        skip: u64,
+        /// Those who waited for a record that is gone.
+        lost: Vec<P>,
+    },
+}
+
+/// What an attempt is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp {
+    /// This node and a number that was never used.
+    pub origin: Origin,
+    /// An epoch that was never used.
+    pub fresh: Epoch,
+}
+
+/// How large records may become.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most bytes of a record with several messages.
+    pub batch_bytes_max: usize,
+    /// Most bytes that the server takes.
+    pub record_bytes_max: usize,
+}
+
+impl<P> Default for Order<P> {
+    fn default() -> Self {
+        Self { last: 0, place: None, begins: false, waiting: VecDeque::new(), flight: None }
+    }
+}
+
+impl<P> Order<P> {
+    /// Takes a message to be published until that time; gives it back if it is too long.
+    ///
+    /// # Errors
+    /// No record has room for it.
+    pub fn push(
+        &mut self,
+        payload: Payload<'_>,
+        waiter: P,
+        deadline_ms: u64,
+        limits: &Limits,
+    ) -> Result<(), P> {
+        if Draft::bytes_for(payload) > limits.record_bytes_max {
+            return Err(waiter);
+        }
+        let has_room = |batch: &Batch<P>| batch.draft.has_room_for(payload, limits.batch_bytes_max);
+        if !self.waiting.back().is_some_and(has_room) {
+            let batch = Batch { draft: Draft::default(), waiters: Vec::new(), deadline_ms };
+            self.waiting.push_back(batch);
+        }
+        if let Some(batch) = self.waiting.back_mut() {
+            batch.draft.push(payload);
+            batch.waiters.push(waiter);
+        }
+        Ok(())
+    }
+
+    /// Whether it has something to send.
+    pub fn is_due(&self) -> bool {
+        match &self.flight {
+            Some(flight) => flight.stage == Stage::Due,
+            None => !self.waiting.is_empty(),
+        }
+    }
+
+    /// Whether nothing waits and nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.waiting.is_empty()
+    }
+
+    /// What is to be sent, if anything is.
+    pub fn poll_attempt(&mut self, stamp: Stamp) -> Option<Attempt> {
+        let mut flight = match self.flight.take() {
+            Some(flight) if flight.stage == Stage::Due => flight,
+            Some(flight) => {
+                self.flight = Some(flight);
+                return None;
+            }
+            None => Box::new(Flight::new(self.waiting.pop_front()?)),
+        };
+        if !flight.is_unsure {
+            // Its numbers were taken by others, or were never given.
+            flight.nonce = stamp.origin.nonce;
+            flight.expected = self.last;
+            let first = self.next_place(stamp.fresh);
+            flight.batch.draft.place(first, stamp.origin);
+        }
+        flight.stage = Stage::Sent;
+        let attempt = Attempt {
+            record: Bytes::copy_from_slice(flight.batch.draft.as_slice()),
+            expected: flight.expected,
+            origin: Origin { nonce: flight.nonce, ..stamp.origin },
+            messages: flight.batch.draft.count(),
+        };
+        self.flight = Some(flight);
+        Some(attempt)
+    }
+
+    fn next_place(&self, fresh: Epoch) -> Position {
+        match self.place {
+            Some(place) if !self.begins => Position { seq: place.seq + 1, ..place },
+            _ => Position { epoch: fresh, seq: 1 },
+        }
+    }
+
+    /// The server has stored an attempt.
+    pub fn handle_stored(&mut self, nonce: u64) {
+        if let Some(flight) = self.flight_of(nonce) {
+            flight.stage = Stage::Stored;
+        }
+    }
+
+    /// The server has not stored it. `read_to` is the record that the reader has come to, of all
+    /// topics in the stream. Returns those whose publish is given up.
+    pub fn handle_refused(
+        &mut self,
+        nonce: u64,
+        refusal: Refusal,
+        (read_to, now_ms): (u64, u64),
+    ) -> Option<(Vec<P>, GivenUp)> {
+        let flight = self.flight_of(nonce).filter(|flight| flight.stage == Stage::Sent)?;
+        flight.tries += 1;
+        flight.stage = Stage::Due;
+        match refusal {
+            _ if flight.tries > TRIES_MAX => return self.give_up(),
+            Refusal::Failed if flight.is_unsure => {
+                flight.stage = Stage::Unknown { until_ms: now_ms + RETRY_MS };
+            }
+            Refusal::Failed => return self.give_up(),
+            // What was expected is gone from the stream, or what is there was passed by the reader
+            // without it being remembered: had it been this attempt, it would have been seen.
+            Refusal::Conflict(Some(newest)) if newest < flight.expected || newest <= read_to => {
+                flight.is_unsure = false;
+                self.last = newest;
+                self.begins = true;
+            }
+            Refusal::Conflict(_) => flight.stage = Stage::Behind { until_ms: now_ms + BEHIND_MS },
+        }
+        None
+    }
+
+    /// Nobody knows what became of an attempt.
+    pub fn handle_unknown(&mut self, nonce: u64, now_ms: u64) {
+        if let Some(flight) = self.flight_of(nonce).filter(|flight| flight.stage == Stage::Sent) {
+            flight.is_unsure = true;
+            flight.stage = Stage::Unknown { until_ms: now_ms + RETRY_MS };
+        }
+    }
+
+    /// The reader has come to a record of the topic.
+    pub fn handle_record(&mut self, number: u64, record: &Record<'_>, node: u64) -> Seen<P> {
+        if number <= self.last {
+            return Seen::Old;
+        }
+        let skip = match self.place {
+            Some(place) if place.epoch == record.first.epoch => {
+                (place.seq + 1).saturating_sub(record.first.seq).min(record.count.into())
+            }
+            _ => 0,
+        };
+        self.last = number;
+        self.begins = skip > 0;
+        if skip < u64::from(record.count) {
+            self.place = Some(Position { seq: record.last_seq(), ..record.first });
+        }
+        let is_own = |flight: &Flight<P>| {
+            record.origin == Origin { node, nonce: flight.nonce }
+                && record.count == flight.batch.draft.count()
+        };
+        if self.flight.as_deref().is_some_and(is_own) && skip == 0 {
+            let flight = self.flight.take();
+            return Seen::Own(flight.map(|flight| flight.batch.waiters).unwrap_or_default());
+        }
+        let lost = self.settle();
+        Seen::Foreign { skip, lost }
+    }
+
+    /// Another record stands where that on its way was offered: it was not stored and can't be any
+    /// more, unless the server said it was. Then it was dropped before the reader came to it.
+    fn settle(&mut self) -> Vec<P> {
+        match self.flight.as_deref_mut() {
+            Some(flight) if flight.stage == Stage::Stored => {
+                self.flight.take().map(|flight| flight.batch.waiters).unwrap_or_default()
+            }
+            Some(flight) => {
+                flight.is_unsure = false;
+                flight.stage = Stage::Due;
+                Vec::new()
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// The stream has lost its end, or is another one: `number` is its newest record. Whatever is
+    /// published next begins a new epoch, for the numbers that were lost may be taken again.
+    pub fn handle_truncated(&mut self, number: u64) {
+        if self.last > number {
+            self.last = number;
+            self.begins = true;
+        }
+    }
+
+    /// Looks at the deadlines; hands out those whose publish is given up.
+    pub fn handle_time(&mut self, now_ms: u64, mut given_up: impl FnMut(Vec<P>, GivenUp)) {
+        if let Some(flight) = self.flight.as_deref_mut() {
+            match flight.stage {
+                Stage::Behind { until_ms } | Stage::Unknown { until_ms } if until_ms <= now_ms => {
+                    flight.stage = Stage::Due;
+                }
+                _ => {}
+            }
+            if flight.batch.deadline_ms <= now_ms
+                && let Some((waiters, why)) = self.give_up()
+            {
+                given_up(waiters, why);
+            }
+        }
+        while let Some(batch) = self.waiting.pop_front_if(|batch| batch.deadline_ms <= now_ms) {
+            given_up(batch.waiters, GivenUp::NotPublished);
+        }
+    }
+
+    /// Gives up all that was not sent yet.
+    pub fn take_waiting(&mut self) -> Vec<P> {
+        self.waiting.drain(..).flat_map(|batch| batch.waiters).collect()
+    }
+
+    /// Those who wait for the record on its way wait no more. If it is stored after all, it is
+    /// seen like another node's; the next one is offered for the same place, so that only one of
+    /// the two can be.
+    fn give_up(&mut self) -> Option<(Vec<P>, GivenUp)> {
+        let flight = self.flight.take()?;
+        let is_refused = matches!(flight.stage, Stage::Due | Stage::Behind { .. });
+        let is_certain = is_refused && !flight.is_unsure;
+        let why = if is_certain { GivenUp::NotPublished } else { GivenUp::Unsure };
+        Some((flight.batch.waiters, why))
+    }
+
+    fn flight_of(&mut self, nonce: u64) -> Option<&mut Flight<P>> {
+        self.flight.as_deref_mut().filter(|flight| flight.nonce == nonce)
+    }
+}
+
+impl<P> Flight<P> {
+    fn new(batch: Batch<P>) -> Self {
+        Self { batch, nonce: 0, expected: 0, stage: Stage::Due, is_unsure: false, tries: 0 }
+    }
+}
