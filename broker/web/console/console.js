@@ -31,7 +31,7 @@ client.on("state", ({ state }) => {
 
 // ---- overview ----
 
-const NUMBERS = ["Connections", "Subscriptions", "Topics", "Messages in / s", "Messages out / s", "In / s", "Out / s", "Waiting", "Round trip", "Up for"];
+const NUMBERS = ["Connections", "Subscriptions", "Topics", "Received / s", "Sent / s", "Bytes in / s", "Bytes out / s", "Waiting", "Round trip", "Up for"];
 const shown = Object.fromEntries(NUMBERS.map((name) => [name, make("dd", {}, "–")]));
 at("overview").append(...NUMBERS.map((name) => make("div", {}, make("dt", {}, name), shown[name])));
 
@@ -50,10 +50,10 @@ client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
   tell("Up for", duration(data.uptime_s));
   if (before && data.uptime_s > before.data.uptime_s) {
     const rate = (name) => Math.max(0, ((data[name] - before.data[name]) * 1000) / (arrived - before.arrived));
-    tell("Messages in / s", short.format(rate("messages_in")));
-    tell("Messages out / s", short.format(rate("messages_out")));
-    tell("In / s", bytes(rate("bytes_in")));
-    tell("Out / s", bytes(rate("bytes_out")));
+    tell("Received / s", short.format(rate("messages_in")));
+    tell("Sent / s", short.format(rate("messages_out")));
+    tell("Bytes in / s", bytes(rate("bytes_in")));
+    tell("Bytes out / s", bytes(rate("bytes_out")));
     times.push(Date.now() / 1000);
     rates.push(rate("messages_out"));
     if (times.length > SECONDS_SHOWN) times.shift(), rates.shift();

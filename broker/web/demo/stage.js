@@ -6,6 +6,9 @@ import { connect } from "/altavoz.js";
 const CUT_MS = 4000;
 const EVENTS_KEPT = 6;
 const LADDER = ["all", "latest", "slow", "closed"];
+const HINT =
+  "Pause this page; let a second connection stop reading for nine seconds; or cut the network for four. " +
+  "The numbers say what became of every message for this page.";
 const ACCOUNTS = ["matched", "sent", "conflated", "filtered", "dropped", "skipped", "pending"];
 
 /** An element with these properties and children. */
@@ -209,13 +212,17 @@ export function raiseStage({ hasRate = false } = {}) {
   const slider = make("label", {}, "Rate ", rate, " ", rateShown);
   at("stage").append(
     make("h2", { id: "stage-title" }, "Try its connection"),
+    make("p", { className: "hint" }, HINT),
     make("div", { className: "knobs" }, ...(hasRate ? [slider] : []), pause, slow, cut),
     make(
       "dl",
       { id: "accounts", className: "numbers" },
       ...Object.entries(numbers).map(([name, shown]) => make("div", {}, make("dt", {}, name), shown)),
     ),
-    make("div", { className: "bar" }, make("span", { id: "ladder-title" }, "The slow connection gets"), ladder),
+    make("div", { className: "bar" }, make("span", { id: "ladder-title" }, "After “Be slow”, that connection gets"), ladder),
     events,
   );
+  const links = [["/", "All demos"], ["/console", "Console"], ["/altavoz.js", "The client library"]];
+  const nav = make("nav", { "aria-label": "Elsewhere" }, ...links.map(([href, text]) => make("a", { href }, text)));
+  document.body.append(make("footer", {}, nav));
 }
