@@ -60,7 +60,8 @@ fn parsing_binary(criterion: &mut Criterion) {
         [("publish of JSON", Payload::Json(DATA)), ("publish of bytes", Payload::Opaque(DATA))]
     {
         let mut command = Vec::new();
-        bin::encode_command(&mut command, None, &Command::Publish { topic, payload, count: false });
+        let publish = Command::Publish { topic, payload, count: false, msg_id: None };
+        bin::encode_command(&mut command, None, &publish);
         group.throughput(Throughput::Bytes(command.len() as u64));
         group.bench_function(name, |bencher| {
             bencher.iter(|| bin::parse(black_box(&command), &mut parser, demand_publish));

@@ -19,6 +19,7 @@
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`accounts`] | what became of the messages |
 //! | [`presence`], [`silence`] | who is there; which topics should have had a message |
+//! | [`retries`] | publishes that may come again |
 //! | [`access`], [`rates`] | who may do what, until when and how often |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
 //! | [`log`], [`commits`], [`uplink`] | the ways out of this process: to disk, to other nodes, and back |
@@ -68,6 +69,7 @@ mod pausing;
 pub mod presence;
 pub mod protocol;
 pub mod rates;
+pub mod retries;
 pub mod session;
 pub mod shared;
 pub mod silence;

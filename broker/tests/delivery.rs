@@ -32,6 +32,8 @@ mod positions;
 mod presence;
 #[path = "delivery/recovery.rs"]
 mod recovery;
+#[path = "delivery/retries.rs"]
+mod retries;
 #[path = "delivery/selection.rs"]
 mod selection;
 #[path = "delivery/slow.rs"]

@@ -31,6 +31,9 @@ const IS_JSON: u8 = 0x10;
 /// it does, or it is the account of one subscription.
 const IS_FULL: u8 = 0x20;
 
+/// Head flag of a publish: a `msg_id` follows the topic.
+const HAS_MSG_ID: u8 = 0x40;
+
 /// The kind in a head byte.
 const KIND: u8 = 0x0F;
 

@@ -45,6 +45,18 @@ pub enum Id<'a> {
 /// The longest id of the JSON protocol, in bytes as written, with a string's quotes.
 pub const ID_BYTES_MAX: usize = 64;
 
+/// The longest `msg_id` of a publish, in bytes of UTF-8.
+pub const MSG_ID_BYTES_MAX: usize = 64;
+
+/// A text that is to be a `msg_id`, checked.
+pub(crate) fn check_msg_id(text: &str) -> Result<&str, CommandError> {
+    if (1..=MSG_ID_BYTES_MAX).contains(&text.len()) {
+        return Ok(text);
+    }
+    let message = format!("`msg_id` has 1 to {MSG_ID_BYTES_MAX} bytes, not {}", text.len());
+    Err(CommandError::bad_request(message))
+}
+
 /// A command that is sound in itself: its topics, options and payload are checked. Whether the
 /// client may do it, and whether the broker can, is for the broker to say.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +86,9 @@ pub enum Command<'a> {
         payload: Payload<'a>,
         /// `count`: the answer is to say how many subscriptions it matches.
         count: bool,
+        /// `msg_id`: what the publisher calls it, 1 to [`MSG_ID_BYTES_MAX`] bytes. One that comes
+        /// again is not published again, but answered as the first was.
+        msg_id: Option<&'a str>,
     },
     /// Holds a subscription's messages back until resumed.
     Pause {
@@ -131,6 +146,10 @@ pub struct Publish<'a> {
     pub topic: Topic<'a>,
     /// What to deliver.
     pub payload: Payload<'a>,
+    /// As in [`Command::Publish`].
+    pub count: bool,
+    /// As in [`Command::Publish`].
+    pub msg_id: Option<&'a str>,
 }
 
 /// The message of a publish, byte for byte as the publisher gave it.

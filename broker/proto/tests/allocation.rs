@@ -30,7 +30,7 @@ fn publishing_allocates_nothing_after_the_first_time() {
     let (mut commands, mut frames) = (vec![batch.to_vec()], Vec::new());
     for payload in [Payload::Json(br#"{"price":101.5,"note":"\u00e9"}"#), Payload::Opaque(&[7; 99])]
     {
-        let command = Command::Publish { topic, payload, count: false };
+        let command = Command::Publish { topic, payload, count: false, msg_id: None };
         let (mut text, mut frame) = (Vec::new(), Vec::new());
         json::encode_command(&mut text, Some(7), &command);
         bin::encode_command(&mut frame, Some(7), &command);

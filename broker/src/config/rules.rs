@@ -53,6 +53,9 @@ pub struct Rule {
     /// When a topic that had a message has none for so many milliseconds, its subscribers are told
     /// that it is stale; 0 expects none.
     pub expect_every_ms: u64,
+    /// How long the `msg_id` of a publish is remembered, in milliseconds, so that a retry is not
+    /// published again; 0 refuses such publishes.
+    pub retry_ms: u64,
     /// Whether what is kept is kept on disk too.
     pub store: Store,
 }
@@ -113,7 +116,12 @@ pub struct RuleEntry {
     max_rate: Option<f64>,
     expect_every_ms: Option<u64>,
     store: Option<Store>,
+    retry_ms: Option<u64>,
 }
+
+/// How long a `msg_id` is remembered where no rule says otherwise, and at most.
+const RETRY_MS: u64 = 120_000;
+const RETRY_MS_MAX: u64 = 3_600_000;
 
 /// What can be expected of a feed: a message in a tenth of a second at most, in thirty days at least.
 const EXPECT_EVERY_MS: RangeInclusive<u64> = 100..=KEEP_MS_MAX;
@@ -139,6 +147,9 @@ impl RuleEntry {
             let (least, most) = (EXPECT_EVERY_MS.start(), EXPECT_EVERY_MS.end());
             return Err(format!("expect_every_ms = {ms}: must be from {least} to {most}"));
         }
+        if let Some(ms) = self.retry_ms.filter(|ms| *ms > RETRY_MS_MAX) {
+            return Err(format!("retry_ms = {ms}: at most {RETRY_MS_MAX}"));
+        }
         if self.max_rate.is_some() && self.mode != Some(Mode::Latest) {
             return Err("max_rate needs mode = \"latest\"".to_owned());
         }
@@ -159,6 +170,7 @@ impl RuleEntry {
             max_rate: self.max_rate.or(default.max_rate),
             expect_every_ms: self.expect_every_ms.unwrap_or(default.expect_every_ms),
             store: self.store.unwrap_or(default.store),
+            retry_ms: self.retry_ms.unwrap_or(default.retry_ms),
         }
     }
 }
@@ -179,6 +191,7 @@ impl Rules {
             max_rate: None,
             expect_every_ms: 0,
             store: Store::None,
+            retry_ms: RETRY_MS,
         };
         let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
         let demo = if config.demo { demo::rules() } else { Vec::new() };
@@ -256,6 +269,7 @@ mod tests {
         let check = |text: &str| toml::from_str::<RuleEntry>(text).unwrap().check();
         assert!(check("filter = \"a/#/b\"").unwrap_err().starts_with("filter: "));
         assert!(check("filter = \"a\"\nexpect_every_ms = 99").unwrap_err().contains("from 100 to"));
+        assert!(check("filter = \"a\"\nretry_ms = 3600001").unwrap_err().contains("3600000"));
         assert!(check("filter = \"a\"\nmax_rate = 2").unwrap_err().contains("latest"));
         assert!(check("filter = \"a\"\nflush_ms = 1001").unwrap_err().contains("1000"));
         assert_eq!(check("filter = \"a\"\nmode = \"latest\"\nmax_rate = 0.5"), Ok(()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use broker_proto::command::{
-    Answer, Command, CommandError, Epoch, ErrorCode, Id, Level, Past, Payload, Request,
+    Answer, Command, CommandError, Epoch, ErrorCode, Id, Past, Payload, Publish, Request,
 };
 use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::CloseCode;
@@ -15,10 +15,12 @@ use super::mailbox::SettledMail;
 use super::message::Message;
 use super::pausing::Resumed;
 use super::protocol::Protocol;
+use super::retries::Attempt;
 use super::shared::PublishError;
 use super::subscribing::Subscribed;
 use super::topic::Topic;
 use super::{Disconnect, Hub};
+use crate::auth::Grants;
 use crate::metrics::CloseReason;
 
 /// Messages that `history` answers with if no limit is given, and at most.
@@ -45,9 +47,10 @@ impl Hub {
     ) -> Result<(), Disconnect> {
         self.counters().commands.add(1);
         let command = match &request.command {
-            Ok(Command::Publish { topic, payload, count }) => {
-                let message = (*topic, *payload);
-                return self.answer_publish(slot, request.id, message, *count, now_ms);
+            Ok(Command::Publish { topic, payload, count, msg_id }) => {
+                let (topic, payload, count, msg_id) = (*topic, *payload, *count, *msg_id);
+                let publish = Publish { topic, payload, count, msg_id };
+                return self.answer_publish(slot, request.id, publish, now_ms);
             }
             Ok(Command::Connect { token }) => {
                 self.spend(slot, now_ms)?;
@@ -186,7 +189,7 @@ impl Hub {
     pub fn publish_system(&mut self, topic: TopicName<'_>, payload: &[u8], now_ms: u64) {
         // With the directory full there is no topic to publish on, and nobody who could watch it.
         let payload = Payload::Json(payload);
-        let _ = self.publish(topic, payload, Protocol::Json, now_ms, || Waiting::Nobody);
+        let _ = self.publish(topic, payload, Protocol::Json, None, now_ms, || Waiting::Nobody);
         // Nobody can be made to wait for having caused this one.
         self.publisher_paused = false;
     }
@@ -195,10 +198,10 @@ impl Hub {
         &mut self,
         slot: u32,
         id: Option<Id<'_>>,
-        (topic, payload): (TopicName<'_>, Payload<'_>),
-        counts: bool,
+        publish: Publish<'_>,
         now_ms: u64,
     ) -> Result<(), Disconnect> {
+        let Publish { topic, payload, count: counts, msg_id } = publish;
         self.counters().publishes.add(1);
         let worker = self.worker;
         let Some(session) = self.session(slot) else { return Ok(()) };
@@ -209,16 +212,18 @@ impl Hub {
             Waiting::Client(Box::new(Asker { worker, slot, session, id, counts }))
         };
         let has_right = session.grants.may_publish(topic);
+        let publisher = msg_id.map(|_| publisher_of(&session.grants));
+        let attempt = publisher.as_deref().zip(msg_id);
+        let attempt = attempt.map(|(publisher, msg_id)| Attempt { publisher, msg_id });
         let answered = may_publish(topic).and_then(|()| match has_right {
             true => self
                 .allow_publish(slot, now_ms)
-                .and_then(|()| self.publish(topic, payload, native, now_ms, waiting)),
+                .and_then(|()| self.publish(topic, payload, native, attempt, now_ms, waiting)),
             false => Err(self.no_right(slot, "publish", topic.as_str())),
         });
         match answered {
-            Ok(Some((epoch, seq))) if id.is_some() => {
+            Ok(Some(Placed { epoch, seq, level })) if id.is_some() => {
                 let subscribers = counts.then(|| self.shared.subscribers_of(topic));
-                let level = Level::Accepted;
                 let answer = Answer::Published { epoch, seq, level, subscribers };
                 self.answer(slot, id, &answer);
             }
@@ -238,13 +243,17 @@ impl Hub {
         topic: TopicName<'_>,
         payload: Payload<'_>,
         native: Protocol,
+        attempt: Option<Attempt<'_>>,
         now_ms: u64,
         waiting: impl FnOnce() -> Waiting,
-    ) -> Result<Option<(Epoch, u64)>, CommandError> {
+    ) -> Result<Option<Placed>, CommandError> {
         let published = self
             .shared
-            .publish(topic, payload, native, Some(self.worker), now_ms, waiting)
+            .publish(topic, payload, (native, Some(self.worker)), attempt, now_ms, waiting)
             .map_err(|error| self.refused(topic, error, now_ms))?;
+        if published.is_repeat {
+            self.counters().accounts.repeats.add(1);
+        }
         self.wakes |= published.wakes;
         if published.full != 0 {
             self.full |= published.full;
@@ -338,6 +347,11 @@ pub(super) fn newest_of(
     let mut kept: Vec<_> = newest.take(limit).take_while(fits).collect();
     kept.reverse();
     (state.seq, kept)
+}
+
+/// Whose the ids of retries are: all connections of a user share them, and so do all without one.
+fn publisher_of(grants: &Grants) -> String {
+    grants.user().map_or_else(String::new, |user| format!("user {user}"))
 }
 
 /// Whether clients may publish on a topic of that name at all.

@@ -59,6 +59,9 @@ impl Commits<'_> {
         let mut state = topic.look();
         self.place(topic, &mut state, (epoch, seq), pending.payload(), pending.native);
         state.settle_one();
+        if let Some(id) = &pending.named {
+            state.place_named(id, seq, level);
+        }
         drop(state);
         self.tell(topic, pending.waiting, Ok(Placed { epoch, seq, level }));
     }
@@ -88,7 +91,12 @@ impl Commits<'_> {
 
     /// A message is not published: its publisher is told why.
     pub fn fail(&mut self, topic: &Arc<Topic>, pending: Pending, error: CommandError) {
-        topic.look().settle_one();
+        let mut state = topic.look();
+        state.settle_one();
+        if let Some(id) = &pending.named {
+            state.forget_named(id, &self.shared().history);
+        }
+        drop(state);
         self.tell(topic, pending.waiting, Err(error));
     }
 

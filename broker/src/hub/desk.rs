@@ -7,17 +7,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use broker_proto::command::{CommandError, Epoch, Payload};
+use broker_proto::command::{CommandError, Epoch, Payload, Publish};
 use broker_proto::topic::Topic as TopicName;
 
 use super::ask::{Ask, Question, Told};
 use super::commands::{may_publish, newest_of};
 use super::history::History;
-use super::log::Waiting;
+use super::log::{Placed, Waiting};
 use super::mailbox::Mail;
 use super::message::Message;
 use super::presence::Person;
 use super::protocol::Protocol;
+use super::retries::Attempt;
 use super::shared::{Shared, too_large};
 use super::topic::Topic;
 use super::workers::{WorkerSet, members};
@@ -40,6 +41,8 @@ pub struct Batch<'d> {
     desk: &'d Desk,
     now_ms: u64,
     wakes: WorkerSet,
+    /// Publishes that had come before.
+    repeats: u64,
 }
 
 /// A topic as the directory knows it.
@@ -106,9 +109,14 @@ impl Desk {
         self.shared.directory.find(topic).is_some()
     }
 
+    /// How many subscriptions match a topic now, on all workers.
+    pub fn subscribers_of(&self, topic: TopicName<'_>) -> u64 {
+        self.shared.subscribers_of(topic)
+    }
+
     /// Begins to publish at that time of the broker's clock.
     pub fn publish_at(&self, now_ms: u64) -> Batch<'_> {
-        Batch { desk: self, now_ms, wakes: 0 }
+        Batch { desk: self, now_ms, wakes: 0, repeats: 0 }
     }
 
     /// The topics that match from a place of the directory on, about `limit`, and the place to go
@@ -189,23 +197,34 @@ impl fmt::Debug for Desk {
 }
 
 impl Batch<'_> {
+    /// How many of them had come before, by their `msg_id`, and were not published again.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
+    }
+
     /// Publishes a message. It has its place in the topic's order when this returns, or none: then
     /// the topic's log gives it one, and whom `waiting` names is told, perhaps before this returns.
     ///
     /// # Errors
     /// What a client would be answered: see [`Desk::check`], and `unavailable` if there are too
-    /// many topics.
+    /// many topics. `publisher` tells apart whose `msg_id` it is.
     pub fn publish(
         &mut self,
-        topic: TopicName<'_>,
-        payload: Payload<'_>,
+        message: Publish<'_>,
+        publisher: &str,
         waiting: impl FnOnce() -> Waiting,
-    ) -> Result<Option<(Epoch, u64)>, CommandError> {
+    ) -> Result<Option<Placed>, CommandError> {
+        let Publish { topic, payload, msg_id, .. } = message;
         may_publish(topic)?;
         let shared = &self.desk.shared;
-        let done = shared.publish(topic, payload, Protocol::Json, None, self.now_ms, waiting);
+        let attempt = msg_id.map(|msg_id| Attempt { publisher, msg_id });
+        let by = (Protocol::Json, None);
+        let done = shared.publish(topic, payload, by, attempt, self.now_ms, waiting);
         let (published, made) = match done {
-            Ok(published) => (Ok((published.place, published.wakes)), published.made),
+            Ok(published) => {
+                self.repeats += u64::from(published.is_repeat);
+                (Ok((published.place, published.wakes)), published.made)
+            }
             Err(error) => {
                 let (error, made) = error.explain(topic);
                 (Err(error), made)

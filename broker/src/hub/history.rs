@@ -185,6 +185,11 @@ impl Budget {
         self.is_squeezed.load(Ordering::Relaxed)
     }
 
+    /// Something else that topics keep took so many bytes before, and takes so many after.
+    pub(super) fn change_bytes(&self, before: u64, after: u64) {
+        self.change((before, 0), (after, 0));
+    }
+
     /// A topic kept so many bytes and messages before, and keeps so many after. Where one message
     /// takes the place of another there is often nothing to note, and no line to fight over.
     fn change(&self, before: (u64, u64), after: (u64, u64)) {

@@ -63,6 +63,8 @@ pub struct Pending {
     is_json: bool,
     /// What its publisher speaks.
     pub(super) native: Protocol,
+    /// What a retry of it is known by.
+    pub(super) named: Option<Arc<str>>,
     pub(super) waiting: Waiting,
 }
 
@@ -236,9 +238,14 @@ impl Entry {
 
 impl Pending {
     /// A copy of the payload, with who waits.
-    pub(super) fn new(payload: Payload<'_>, native: Protocol, waiting: Waiting) -> Self {
+    pub(super) fn new(
+        payload: Payload<'_>,
+        native: Protocol,
+        named: Option<Arc<str>>,
+        waiting: Waiting,
+    ) -> Self {
         let is_json = matches!(payload, Payload::Json(_));
-        Self { bytes: payload.bytes().into(), is_json, native, waiting }
+        Self { bytes: payload.bytes().into(), is_json, native, named, waiting }
     }
 
     /// What was published.
@@ -286,7 +293,10 @@ mod tests {
         let topic = Arc::new(Topic::new(name, Epoch::new(1), rule, 0));
         let payload = vec![b'1'; bytes];
         let payload = Payload::Json(&payload);
-        Entry { topic, work: Work::Publish(Pending::new(payload, Protocol::Json, Waiting::Nobody)) }
+        Entry {
+            topic,
+            work: Work::Publish(Pending::new(payload, Protocol::Json, None, Waiting::Nobody)),
+        }
     }
 
     #[test]

@@ -4,18 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use broker_proto::command::{CommandError, Epoch, ErrorCode, Payload};
+use broker_proto::command::{CommandError, ErrorCode, Level, Payload};
 use broker_proto::topic::{Filter, Topic as TopicName};
 
 use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
-use super::log::{Entry, Log, Pending, Waiting, Work};
+use super::log::{Entry, Log, Pending, Placed, Waiting, Work};
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
 use super::rates::Users;
+use super::retries::{Attempt, CannotRemember, Named};
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
 use super::uplink::Uplink;
@@ -83,6 +84,13 @@ pub enum PublishError {
         /// The topic, if this publish made it.
         made: Option<Arc<Topic>>,
     },
+    /// It has a `msg_id` that can't be remembered; answered `unavailable`.
+    CannotRemember {
+        /// Why.
+        why: CannotRemember,
+        /// The topic, if this publish made it.
+        made: Option<Arc<Topic>>,
+    },
 }
 
 impl PublishError {
@@ -94,6 +102,7 @@ impl PublishError {
             Self::TooLarge { payload_bytes_max, made } => {
                 (too_large(name, payload_bytes_max), made)
             }
+            Self::CannotRemember { why, made } => (not_remembered(name, why), made),
         }
     }
 }
@@ -104,19 +113,45 @@ pub(super) fn too_large(name: TopicName<'_>, payload_bytes_max: u32) -> CommandE
     CommandError::new(ErrorCode::TooLarge, message)
 }
 
+fn not_remembered(name: TopicName<'_>, why: CannotRemember) -> CommandError {
+    let name = name.as_str();
+    let message = match why {
+        CannotRemember::ByRule => format!("{name}: a `msg_id` is not remembered (retry_ms)"),
+        CannotRemember::NoRoom => {
+            format!("{name}: no room to remember a `msg_id` (history_total_bytes_max)")
+        }
+        CannotRemember::Underway => {
+            format!("{name}: the message of this `msg_id` is still on its way, ask again")
+        }
+        CannotRemember::Elsewhere => {
+            format!("{name}: a `msg_id` is not remembered for all nodes of a cluster")
+        }
+    };
+    CommandError::new(ErrorCode::Unavailable, message)
+}
+
 /// What came of a publish.
 #[derive(Clone, Debug)]
 pub struct Published {
-    /// The topic's epoch and the message's seq in it. None: its log will tell.
-    pub place: Option<(Epoch, u64)>,
+    /// The topic's epoch, the message's seq in it and how safe it is. None: its log will tell.
+    pub place: Option<Placed>,
     /// More is published than goes into a log or to the other nodes: the publisher should wait.
     pub is_slowed: bool,
+    /// It had come before, and was not published again.
+    pub is_repeat: bool,
     /// Workers that sleep and have mail now.
     pub wakes: WorkerSet,
     /// Workers whose mailbox is over its limit.
     pub full: WorkerSet,
     /// The topic, if this publish made it.
     pub made: Option<Arc<Topic>>,
+}
+
+impl Published {
+    /// Nothing but the place.
+    fn at(place: Option<Placed>) -> Self {
+        Self { place, is_slowed: false, is_repeat: false, wakes: 0, full: 0, made: None }
+    }
 }
 
 /// What came of handing a message out.
@@ -179,13 +214,14 @@ impl Shared {
     /// Gives a message its seq, hands it to every worker that has subscribers for it, and keeps
     /// it as the topic's rule says. `from` is the publisher's worker, if it has one, to be woken
     /// when a full mailbox is empty again. If the topic's order is made in a log, the message goes
-    /// there, and whom `waiting` names is told what came of it.
+    /// there, and whom `waiting` names is told what came of it. An `attempt` that came before gets
+    /// the place it had, and nothing else happens.
     pub fn publish(
         &self,
         name: TopicName<'_>,
         payload: Payload<'_>,
-        native: Protocol,
-        from: Option<usize>,
+        (native, from): (Protocol, Option<usize>),
+        attempt: Option<Attempt<'_>>,
         now_ms: u64,
         waiting: impl FnOnce() -> Waiting,
     ) -> Result<Published, PublishError> {
@@ -199,29 +235,44 @@ impl Shared {
                 let made = made.then_some(topic.clone());
                 return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
+            let named = match attempt.map(|attempt| self.name_of(attempt, &mut state, now_ms)) {
+                None => None,
+                Some(Ok(Named::New(id))) => Some(id),
+                Some(Ok(Named::Placed(seq, level))) => {
+                    let place = Some(Placed { epoch: topic.epoch(), seq, level });
+                    let made = made.then(|| topic.clone());
+                    return Ok(Published { is_repeat: true, made, ..Published::at(place) });
+                }
+                Some(Err(why)) => {
+                    let made = made.then(|| topic.clone());
+                    return Err(PublishError::CannotRemember { why, made });
+                }
+            };
             let way = self.way_of(name, &state);
             if let Way::Log(log) = way {
-                let work = Work::Publish(Pending::new(payload, native, waiting()));
+                let pending = Pending::new(payload, native, named.clone(), waiting());
+                let work = Work::Publish(pending);
                 let made = made.then(|| topic.clone());
                 return match log.append(Entry { topic: topic.clone(), work }, from) {
                     Ok(is_slowed) => {
                         state.wait_for_one();
-                        Ok(Published { place: None, is_slowed, wakes: 0, full: 0, made })
+                        if let Some(id) = named {
+                            state.remember(id, None, now_ms, &self.history);
+                        }
+                        Ok(Published { is_slowed, made, ..Published::at(None) })
                     }
                     Err(error) => Err(PublishError::Refused { error, made }),
                 };
             }
             state.seq += 1;
-            let place = Some((topic.epoch(), state.seq));
-            let mut published =
-                Published { place, is_slowed: false, wakes: 0, full: 0, made: None };
+            let (epoch, seq, level) = (topic.epoch(), state.seq, Level::Accepted);
+            let mut published = Published::at(Some(Placed { epoch, seq, level }));
             let goes_up = self.ways.uplink.as_ref().filter(|_| !name.is_system());
             let is_wanted = goes_up.is_some()
                 || matches!(way, Way::Behind(_))
                 || state.watchers(name, &self.interest) != 0
                 || self.keeps(&state);
             if is_wanted {
-                let seq = state.seq;
                 let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
                 if let Way::Behind(log) = way {
                     let work = Work::Written(message.clone());
@@ -241,6 +292,9 @@ impl Shared {
                 (published.wakes, published.full) = (wakes, full);
             } else if state.is_watched() {
                 published.wakes = self.hear(&topic, &mut state, 0, now_ms);
+            }
+            if let Some(id) = named {
+                state.remember(id, Some((seq, level)), now_ms, &self.history);
             }
             drop(state);
             published.made = made.then_some(topic);
@@ -277,6 +331,20 @@ impl Shared {
     fn keeps(&self, state: &TopicState) -> bool {
         let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
         state.rule().keeps() && (is_kept || !self.history.is_spent())
+    }
+
+    /// Whether a publish came before.
+    fn name_of(
+        &self,
+        attempt: Attempt<'_>,
+        state: &mut TopicState,
+        now_ms: u64,
+    ) -> Result<Named, CannotRemember> {
+        // Another node may have taken the first.
+        match self.ways.replicated.is_some() && state.rule().keeps() {
+            true => Err(CannotRemember::Elsewhere),
+            false => state.find(attempt, now_ms, &self.history),
+        }
     }
 
     fn way_of(&self, name: TopicName<'_>, state: &TopicState) -> Way<'_> {
@@ -380,11 +448,9 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..EACH {
                         let payload = Payload::Json(b"1");
-                        let done =
-                            shared.publish(name, payload, Protocol::Json, Some(worker), 0, || {
-                                Waiting::Nobody
-                            });
-                        done.unwrap();
+                        let by = (Protocol::Json, Some(worker));
+                        let waiting = || Waiting::Nobody;
+                        shared.publish(name, payload, by, None, 0, waiting).unwrap();
                     }
                 });
             }

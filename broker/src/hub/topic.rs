@@ -7,13 +7,14 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use broker_proto::command::Epoch;
+use broker_proto::command::{Epoch, Level};
 use broker_proto::topic::Topic as TopicName;
 
 use super::history::{Budget, History};
 use super::interest::Interest;
 use super::message::Message;
 use super::presence::Members;
+use super::retries::{Attempt, CannotRemember, Named, Retries};
 use super::silence::{Liveness, Watch};
 use super::workers::WorkerSet;
 use crate::config::rules::{Presence, Rule};
@@ -56,7 +57,7 @@ pub struct TopicState {
     by_rule: Option<Box<ByRule>>,
 }
 
-/// What is known of a topic because its rule asks for it.
+/// What is known of a topic because its rule or its publishers ask for it.
 #[derive(Debug, Default)]
 struct ByRule {
     /// Who is subscribed, where the rule lets that be known.
@@ -64,6 +65,8 @@ struct ByRule {
     watch: Watch,
     /// Messages that are on their way through a log, and have no seq yet.
     pending: u32,
+    /// Publishes that may come again, where publishers name them.
+    retries: Option<Box<Retries>>,
 }
 
 /// The topic was removed from the directory in the meantime; look it up again.
@@ -205,16 +208,21 @@ impl Topic {
         remove: impl FnOnce(&Self, &TopicState),
     ) -> bool {
         let mut state = self.lock();
-        let TopicState { history, rule, .. } = &mut *state;
+        let TopicState { history, rule, by_rule, .. } = &mut *state;
         if let Some(history) = history {
             history.trim(now_ms, rule, budget);
         }
+        let retries = by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
+        let remembers = retries.is_some_and(|retries| {
+            retries.trim(now_ms, rule.retry_ms, budget);
+            !retries.is_empty()
+        });
         if std::mem::take(&mut state.left) {
             state.used_ms = now_ms;
             return false;
         }
         let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
-        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty());
+        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty()) || remembers;
         // Whoever comes next would be told another numbering than the other nodes'.
         let keeps = (keeps || self.is_numbered_elsewhere()) && !is_pressed;
         if !idle || keeps || state.pending() > 0 || state.watchers(self.name(), interest) != 0 {
@@ -223,6 +231,8 @@ impl Topic {
         if let Some(mut history) = state.history.take() {
             history.clear(budget);
         }
+        let retries = state.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
+        retries.into_iter().for_each(|retries| retries.clear(budget));
         state.retired = true;
         remove(self, &state);
         true
@@ -263,6 +273,42 @@ impl TopicState {
     /// Whether its silence would be noticed.
     pub fn is_watched(&self) -> bool {
         self.rule.expect_every_ms > 0 || self.watch().liveness != Liveness::Unwatched
+    }
+
+    /// Whether a publish came before, and can be remembered if not.
+    pub(super) fn find(
+        &mut self,
+        attempt: Attempt<'_>,
+        now_ms: u64,
+        budget: &Budget,
+    ) -> Result<Named, CannotRemember> {
+        let times = (now_ms, self.rule.retry_ms);
+        self.retries().find(attempt, times, budget)
+    }
+
+    /// Remembers a publish that has this place, or will be given one.
+    pub(super) fn remember(
+        &mut self,
+        id: Arc<str>,
+        place: Option<(u64, Level)>,
+        now_ms: u64,
+        budget: &Budget,
+    ) {
+        self.retries().remember(id, place, now_ms, budget);
+    }
+
+    /// A publish that is remembered was given its place.
+    pub(super) fn place_named(&mut self, id: &str, seq: u64, level: Level) {
+        self.retries().place(id, (seq, level));
+    }
+
+    /// A publish that is remembered has failed.
+    pub(super) fn forget_named(&mut self, id: &str, budget: &Budget) {
+        self.retries().forget(id, budget);
+    }
+
+    fn retries(&mut self) -> &mut Retries {
+        self.by_rule.get_or_insert_default().retries.get_or_insert_default()
     }
 
     /// Whether it was removed from the directory.

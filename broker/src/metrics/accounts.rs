@@ -39,6 +39,8 @@ pub struct Accounts {
     pub steps: [Counter; MOVES.len()],
     /// Gauge: sessions by their step, by its place in [`STEPS`]; as of the last second.
     pub on_step: [Counter; STEPS.len()],
+    /// Publishes that had come before, by their `msg_id`.
+    pub repeats: Counter,
     /// Gauge: subscriptions that are paused.
     pub paused: Counter,
     /// Gauge: bytes that were put aside for slow sessions, which are in `backlog_total` too.

@@ -128,6 +128,7 @@ const PER_WORKER: &[PerWorker] = &[
     counter("filtered", "Messages that did not move enough or that another subscription delivered", |w| &w.accounts.filtered),
     counter("skipped", "Messages that came while their subscription was paused", |w| &w.accounts.skipped),
     counter("past_messages", "Messages of the past given to subscriptions", |w| &w.accounts.past),
+    counter("publish_repeats", "Publishes that had come before, by their msg_id", |w| &w.accounts.repeats),
     gauge("paused_subscriptions", "Subscriptions that are paused", |w| &w.accounts.paused),
     bytes(gauge("held_back", "Bytes put aside for slow sessions, which the backlog total has too", |w| &w.accounts.held_back_bytes)),
     counter("event_streams", "Streams of server-sent events opened", |w| &w.event_streams),

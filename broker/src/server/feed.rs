@@ -30,10 +30,9 @@ pub(super) fn publisher(
         let payload = Payload::Json(payload);
         // With the directory full, or the operator's limit on payloads below ours, the feed is
         // without that topic. One that it made stays in use, so nobody has to let it linger.
-        let Ok(published) =
-            shared
-                .publish(topic, payload, Protocol::Json, Some(WORKER), now_ms, || Waiting::Nobody)
-        else {
+        let by = (Protocol::Json, Some(WORKER));
+        let waiting = || Waiting::Nobody;
+        let Ok(published) = shared.publish(topic, payload, by, None, now_ms, waiting) else {
             return;
         };
         for (index, waker) in wakers.iter().enumerate() {

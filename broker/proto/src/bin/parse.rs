@@ -2,8 +2,8 @@
 //! of a client that speaks this protocol.
 
 use super::reader::Reader;
-use super::{DecodeError, HAS_ID, IS_FULL, IS_JSON, KIND};
-use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Request};
+use super::{DecodeError, HAS_ID, HAS_MSG_ID, IS_FULL, IS_JSON, KIND};
+use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Request, check_msg_id};
 use crate::json;
 use crate::topic::{Filter, Topic};
 
@@ -58,15 +58,19 @@ fn read_command<'a>(
     let op = Op::from_code(head & KIND).ok_or_else(|| {
         CommandError::new(ErrorCode::UnknownOp, format!("no op has the number {}", head & KIND))
     })?;
-    let flags_allowed = if op == Op::Publish { HAS_ID | IS_JSON | IS_FULL } else { HAS_ID };
-    if head & !(flags_allowed | KIND) != 0 {
+    let flags = if op == Op::Publish { IS_JSON | IS_FULL | HAS_MSG_ID } else { 0 };
+    if head & !(HAS_ID | flags | KIND) != 0 {
         return Err(DecodeError::BadFlags(head).into());
     }
     let command = match op {
         Op::Publish => {
             let topic = topic(reader)?;
+            let msg_id = match head & HAS_MSG_ID {
+                0 => None,
+                _ => Some(check_msg_id(reader.short_text()?)?),
+            };
             let payload = payload(head, reader.take_rest(), scratch)?;
-            Command::Publish { topic, payload, count: head & IS_FULL != 0 }
+            Command::Publish { topic, payload, count: head & IS_FULL != 0, msg_id }
         }
         Op::Subscribe => {
             let filter = filter(reader)?;

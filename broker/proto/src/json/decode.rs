@@ -8,7 +8,7 @@ use super::options;
 use super::parse::refused;
 use super::tape::Value;
 use crate::command::{Command, CommandError, ErrorCode, Id, Op, Payload, Publish, Request};
-use crate::command::{ID_BYTES_MAX, quoted};
+use crate::command::{ID_BYTES_MAX, check_msg_id, quoted};
 use crate::topic::{Filter, Topic};
 
 /// Hands `each` the commands of a message, in order.
@@ -39,9 +39,10 @@ pub(super) fn publish<'a>(
     if let Some(key) = fields.repeated {
         return Err(CommandError::bad_request(format!("`{key}` is given twice")));
     }
-    fields.check_members(Op::Publish, TOPIC | DATA | BASE64, object)?;
+    fields.check_members(Op::Publish, TOPIC | DATA | BASE64 | COUNT | MSG_ID, object)?;
     let topic = Topic::new(fields.topic(Op::Publish)?)?;
-    Ok(Publish { topic, payload: fields.payload(opaque)? })
+    let (count, msg_id) = (fields.count()?, fields.msg_id()?);
+    Ok(Publish { topic, payload: fields.payload(opaque)?, count, msg_id })
 }
 
 fn request<'a>(object: &Value<'_, 'a>, opaque: &'a mut Vec<u8>) -> Request<'a> {
@@ -65,6 +66,7 @@ const BASE64: u32 = 1 << 20;
 const TOKEN: u32 = 1 << 21;
 const LIMIT: u32 = 1 << 22;
 const COUNT: u32 = 1 << 23;
+const MSG_ID: u32 = 1 << 24;
 
 fn member_bit(key: &str) -> Option<u32> {
     match key {
@@ -76,6 +78,7 @@ fn member_bit(key: &str) -> Option<u32> {
         "token" => Some(TOKEN),
         "limit" => Some(LIMIT),
         "count" => Some(COUNT),
+        "msg_id" => Some(MSG_ID),
         _ => options::member_bit(key),
     }
 }
@@ -84,7 +87,7 @@ fn member_bit(key: &str) -> Option<u32> {
 fn members_of(op: Op) -> u32 {
     ID | OP
         | match op {
-            Op::Publish => TOPIC | DATA | BASE64 | COUNT,
+            Op::Publish => TOPIC | DATA | BASE64 | COUNT | MSG_ID,
             Op::Subscribe => TOPIC | options::MEMBERS,
             Op::Unsubscribe | Op::Pause | Op::Resume | Op::Presence | Op::Stats => TOPIC,
             Op::History => TOPIC | LIMIT,
@@ -109,6 +112,7 @@ struct Fields<'t, 'a> {
     token: Option<Value<'t, 'a>>,
     limit: Option<Value<'t, 'a>>,
     count: Option<Value<'t, 'a>>,
+    msg_id: Option<Value<'t, 'a>>,
 }
 
 impl<'t, 'a> Fields<'t, 'a> {
@@ -132,6 +136,7 @@ impl<'t, 'a> Fields<'t, 'a> {
                 TOKEN => fields.token = Some(value),
                 LIMIT => fields.limit = Some(value),
                 COUNT => fields.count = Some(value),
+                MSG_ID => fields.msg_id = Some(value),
                 _ => {}
             }
         }
@@ -166,8 +171,8 @@ impl<'t, 'a> Fields<'t, 'a> {
         Ok(match op {
             Op::Publish => {
                 let topic = Topic::new(self.topic(op)?)?;
-                let count = self.count()?;
-                Command::Publish { topic, payload: self.payload(opaque)?, count }
+                let (count, msg_id) = (self.count()?, self.msg_id()?);
+                Command::Publish { topic, payload: self.payload(opaque)?, count, msg_id }
             }
             Op::Subscribe => {
                 let filter = self.filter(op)?;
@@ -253,6 +258,12 @@ impl<'t, 'a> Fields<'t, 'a> {
     fn count(&self) -> Result<bool, CommandError> {
         let Some(value) = self.count else { return Ok(false) };
         value.as_bool().ok_or_else(|| CommandError::bad_request("`count` must be true or false"))
+    }
+
+    fn msg_id(&self) -> Result<Option<&'a str>, CommandError> {
+        let Some(value) = self.msg_id else { return Ok(None) };
+        let wrong = || CommandError::bad_request("`msg_id` must be a string");
+        Ok(Some(check_msg_id(value.as_str().ok_or_else(wrong)?)?))
     }
 
     fn limit(&self) -> Result<Option<u32>, CommandError> {

@@ -43,12 +43,15 @@ fn append_members(out: &mut Vec<u8>, command: &Command<'_>) {
         Command::Unsubscribe { filter }
         | Command::Pause { filter }
         | Command::Resume { filter } => append_text(out, "topic", filter.as_str()),
-        Command::Publish { topic, payload, count } => {
+        Command::Publish { topic, payload, count, msg_id } => {
             append_text(out, "topic", topic.as_str());
             append_payload(out, *payload);
             if *count {
                 append_key(out, "count");
                 out.extend_from_slice(b"true");
+            }
+            if let Some(msg_id) = msg_id {
+                append_text(out, "msg_id", msg_id);
             }
         }
         Command::History { topic, limit } => {

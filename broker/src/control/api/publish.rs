@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker_proto::command::{Answer, CommandError, Epoch, ErrorCode, Level};
+use broker_proto::command::{Answer, CommandError, ErrorCode, Publish};
 use broker_proto::json::{self, Publishes};
 use tokio::time::sleep;
 
@@ -21,7 +21,7 @@ use super::problem::Problem;
 use super::{Api, State as Work};
 use crate::config::keys::Scope;
 use crate::control::router::BODY_BYTES_MAX;
-use crate::hub::log::Waiting;
+use crate::hub::log::{Placed, Waiting};
 
 /// Most messages of one request.
 const BATCH_MAX: usize = 10_000;
@@ -105,7 +105,7 @@ impl Api {
         let answer = parser.parse_publishes(body, |messages| {
             let mut messages = messages?;
             self.check(visitor, &mut messages)?;
-            self.carry_out(&mut messages, now_ms)
+            self.carry_out(&visitor.name(), &mut messages, now_ms)
         })?;
         let answer = Bytes::from(answer);
         if let Some(key) = key {
@@ -145,7 +145,12 @@ impl Api {
     }
 
     /// Publishes all, and says the place each has: an object, or an array of them.
-    fn carry_out(&self, messages: &mut Publishes<'_, '_>, now_ms: u64) -> Result<Vec<u8>, Problem> {
+    fn carry_out(
+        &self,
+        publisher: &str,
+        messages: &mut Publishes<'_, '_>,
+        now_ms: u64,
+    ) -> Result<Vec<u8>, Problem> {
         let (is_batch, mut out) = (messages.is_batch(), Vec::new());
         let (mut count, mut failed) = (0, None);
         let mut batch = self.desk.publish_at(now_ms);
@@ -156,11 +161,11 @@ impl Api {
             }
             count += 1;
             let done = message.and_then(|message| {
-                let waiting = || Waiting::Nobody;
-                batch.publish(message.topic, message.payload, waiting)?.ok_or_else(not_waited_for)
+                let placed = batch.publish(message, publisher, || Waiting::Nobody)?;
+                Ok((message, placed.ok_or_else(not_waited_for)?))
             });
             match done {
-                Ok(position) => write_place(&mut out, position),
+                Ok((message, placed)) => self.write_place(&mut out, &message, placed),
                 Err(error) if is_batch => write_error(&mut out, &error),
                 Err(error) => failed = Some(error),
             }
@@ -171,13 +176,15 @@ impl Api {
             return Err(error.into());
         }
         self.metrics.http.publishes.add(count);
+        self.metrics.http.replays.add(batch.repeats());
         Ok(out)
     }
-}
 
-fn write_place(out: &mut Vec<u8>, (epoch, seq): (Epoch, u64)) {
-    let answer = Answer::Published { epoch, seq, level: Level::Accepted, subscribers: None };
-    json::encode_success(out, &answer);
+    fn write_place(&self, out: &mut Vec<u8>, message: &Publish<'_>, placed: Placed) {
+        let Placed { epoch, seq, level } = placed;
+        let subscribers = message.count.then(|| self.desk.subscribers_of(message.topic));
+        json::encode_success(out, &Answer::Published { epoch, seq, level, subscribers });
+    }
 }
 
 /// The topic's log gives it its place, and this request is over by then.

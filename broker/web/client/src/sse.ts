@@ -5,7 +5,7 @@
 import type { Incoming } from "./protocol.ts";
 import type { Socket } from "./link.ts";
 
-type Sent = { id: number; op: string; topic: string; limit?: number; token?: string; count?: boolean; since?: unknown };
+type Sent = { id: number; op: string; topic: string; limit?: number; token?: string; since?: unknown };
 
 /** What `GET /sse` takes besides the topic. */
 const PARAMETERS = ["last", "mode", "max_rate", "key", "fields", "deadband", "since", "presence"];
@@ -55,8 +55,7 @@ export class SseSocket implements Socket {
       if (op === "unsubscribe") this.#streams.delete(topic), this.cursors.delete(topic);
       this.#answer(sent, { topic });
     } else if (op === "publish") {
-      // The API publishes, but does not count.
-      const { id: _, op: __, count: ___, ...body } = sent;
+      const { id: _, op: __, ...body } = sent;
       await this.#ask(sent, "api/v1/publish", JSON.stringify(body));
     } else if (op === "history" || op === "presence") {
       await this.#ask(sent, limit ? `${about}?limit=${limit}` : about);

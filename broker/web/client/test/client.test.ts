@@ -18,6 +18,17 @@ test("a publish is told its place, and reaches who is subscribed", async () => {
   expect(await client.stats("ticker/ACME")).toMatchObject({ topic: "ticker/ACME", matched: 2 });
 });
 
+test("a publish with a name is published once, whoever sends it again", async () => {
+  const { url } = await startBroker();
+  const [client, other] = [open(url), open(url)];
+  const seen = collect(client.subscribe("orders/7"));
+  const first = await client.publish("orders/7", "placed", { msgId: "a" });
+  expect(await other.publish("orders/7", "placed", { msgId: "a" })).toEqual(first);
+  expect((await other.publish("orders/7", "paid", { msgId: "b", count: true })).subscribers).toBe(1);
+  expect((await seen.until(2)).map(({ data }) => data)).toEqual(["placed", "paid"]);
+  await expect(client.publish("orders/7", 1, { msgId: "" })).rejects.toMatchObject({ code: "bad_request" });
+});
+
 test("what is asked before the connection stands waits for it", async () => {
   const client = open((await startBroker()).url);
   expect(client.state).toBe("connecting");

@@ -45,10 +45,13 @@ export declare class Client extends Emitter<ClientEvents> {
     /**
      * Publishes, and tells the place the message was given. While there is no connection it waits for
      * one. Rejected with `connection_lost` if the answer was lost: whether the message was published
-     * is then not known. With `count` the answer says how many subscriptions it matched, but for SSE.
+     * is then not known. With `count` the answer says how many subscriptions it matched. With
+     * `msgId`, a name of 1 to 64 bytes for this message, it is sent again if the answer was lost, and
+     * published once.
      */
     publish(topic: string, data: unknown, options?: {
         count?: boolean;
+        msgId?: string;
     }): Promise<Published>;
     /** The newest messages that are kept of a topic: 100, or `limit`, at most 1,000. */
     history<T = unknown>(topic: string, limit?: number): Promise<History<T>>;
