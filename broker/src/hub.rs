@@ -10,7 +10,7 @@
 //! | [`directory`], [`topic`] | every topic in use: epoch, seq, interested workers |
 //! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
-//! | [`mail`] | what is done with it |
+//! | `mail` | what is done with it |
 //! | [`delayed`] | messages that wait a little to go out together |
 //! | [`lingering`] | topics that may be forgotten |
 //! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
