@@ -58,7 +58,7 @@ impl Encoding {
             Self::Json => Payload::Json(payload),
             Self::Bin => Payload::Opaque(payload),
         };
-        self.encode(out, None, &Command::Publish { topic, payload, count: false });
+        self.encode(out, None, &Command::Publish { topic, payload, count: false, msg_id: None });
     }
 
     /// Reads the payload of one frame from the server.
