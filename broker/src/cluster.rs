@@ -10,38 +10,77 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use tokio::sync::Notify;
 #[cfg(feature = "nats")]
 use tokio::sync::watch;
 
+use self::asking::Inside;
 use crate::config::Config;
+use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::metrics::Metrics;
 
 #[cfg(feature = "nats")]
+pub mod arrivals;
+pub mod asking;
+#[cfg(feature = "nats")]
 mod connection;
 #[cfg(feature = "nats")]
+pub mod departures;
+#[cfg(feature = "nats")]
+pub mod envelope;
+mod names;
+pub mod nodes;
+#[cfg(feature = "nats")]
+mod receiving;
+#[cfg(feature = "nats")]
 mod run;
+#[cfg(feature = "nats")]
+mod sending;
 #[cfg(feature = "nats")]
 pub mod stream;
 #[cfg(feature = "nats")]
 pub mod subject;
+#[cfg(feature = "nats")]
+pub mod wanted;
 
 #[cfg(feature = "nats")]
-pub use self::connection::{Bus, Names, Standing};
+pub use self::connection::{Bus, Standing};
+pub use self::names::Names;
 
 /// What the cluster's thread is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The settings.
     pub config: Arc<Config>,
-    /// The name of this machine, for a node that was given none.
-    pub host_name: String,
     /// The way to topics and workers.
     pub desk: Desk,
+    /// What the workers share: in its uplink lies what is to be sent.
+    pub shared: Arc<Shared>,
+    /// Rung when something lies there.
+    pub bell: Bell,
     /// All counters.
     pub metrics: Arc<Metrics>,
+    /// Its name, the list of nodes, and the way of questions.
+    pub inside: Inside,
     /// When the broker's clock began.
     pub started: Instant,
+}
+
+/// Wakes the cluster's thread when something lies in the uplink.
+#[derive(Clone, Debug, Default)]
+pub struct Bell(Arc<Notify>);
+
+impl Bell {
+    /// Wakes it; from any thread, and does not block.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+
+    /// Waits until it was rung since the last call.
+    pub async fn rung(&self) {
+        self.0.notified().await;
+    }
 }
 
 /// This node's part in a cluster, while it runs.
@@ -64,10 +103,9 @@ impl Cluster {
         let secrets = connection::Secrets::read(&parts.config.backplane)
             .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
         let (stop, stopping) = watch::channel(false);
-        let run = run::run(parts, secrets, stopping);
         let thread = std::thread::Builder::new()
             .name("cluster".into())
-            .spawn(move || runtime.block_on(run))?;
+            .spawn(move || runtime.block_on(run::run(parts, secrets, stopping)))?;
         Ok(Self { thread, stop })
     }
 

@@ -14,6 +14,7 @@ use broker_proto::forwarded::ClientAddress;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc as queue, watch};
 
+use crate::cluster::asking::Seat;
 use crate::config::Config;
 use crate::hub::desk::Desk;
 use crate::metrics::Metrics;
@@ -144,6 +145,8 @@ pub struct Parts {
     pub lifecycle: Arc<Lifecycle>,
     /// The way to topics and workers.
     pub desk: Desk,
+    /// The way to other nodes, if this is one of several.
+    pub cluster: Option<Seat>,
     /// When the broker's clock began.
     pub started: Instant,
 }
@@ -163,6 +166,7 @@ pub struct Parts {
 ///     metrics: Arc::new(Metrics::new(1)),
 ///     lifecycle: Arc::new(Lifecycle::new()),
 ///     desk: Desk::new(shared, |_workers| {}),
+///     cluster: None,
 ///     started: Instant::now(),
 /// })?;
 /// control.stop(Duration::from_secs(1));
@@ -193,7 +197,10 @@ fn start_with(parts: Parts, connections_max: usize) -> io::Result<(Control, Send
     let (stop, stopping) = watch::channel(None);
     let config = parts.config.clone();
     let shown = Shown::new(&config);
-    let router = router::router(parts, shown.clone());
+    let router = {
+        let _inside = runtime.enter();
+        router::router(parts, shown.clone())
+    };
     let serve = serve::run(handed, config, router, connections_max, stopping);
     let thread = std::thread::Builder::new()
         .name("control".into())

@@ -14,7 +14,7 @@ use mio::Waker;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Bell, Cluster, Names};
 use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Shown, Signals};
@@ -22,6 +22,8 @@ use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::hub::mailbox::Mail;
+use crate::hub::shared::Ways;
+use crate::hub::uplink::Uplink;
 use crate::hub::workers::members;
 use crate::keys::Keys;
 use crate::metrics::{self, Metrics};
@@ -107,8 +109,11 @@ impl Server {
         let lifecycle = Arc::new(Lifecycle::default());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = now.as_millis() as u64;
+        let bell = Bell::default();
         let shared = Shared::new(count, &config, unix_ms).with_verifier(keys.watch()?);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(shared.with_ways(ways(&config, &bell)));
+        let names = Names::new(&config.backplane, &sys::host_name());
+        let (seat, inside) = config.backplane.is_on().then(|| cluster::asking::pair(names)).unzip();
         reload.add(topic_rules(&shared));
         if let Some(keyring) = &keyring {
             reload.add(certificate(keyring, &metrics));
@@ -124,6 +129,7 @@ impl Server {
             metrics: metrics.clone(),
             lifecycle: lifecycle.clone(),
             desk: desk(shared.clone(), wakers.clone()),
+            cluster: seat,
             started,
         })?;
         reload.add(shown(control.shown()));
@@ -144,14 +150,18 @@ impl Server {
             workers.push(spawn(index, core, worker)?);
         }
         let demo = Self::start_demo(&config, &shared, &wakers, started)?;
-        let parts = || cluster::Parts {
-            config: config.clone(),
-            host_name: sys::host_name(),
-            desk: desk(shared.clone(), wakers.clone()),
-            metrics: metrics.clone(),
-            started,
+        let start_cluster = |inside| {
+            Cluster::start(cluster::Parts {
+                config: config.clone(),
+                desk: desk(shared.clone(), wakers.clone()),
+                shared: shared.clone(),
+                bell: bell.clone(),
+                metrics: metrics.clone(),
+                inside,
+                started,
+            })
         };
-        let cluster = config.backplane.is_on().then(|| Cluster::start(parts())).transpose()?;
+        let cluster = inside.map(start_cluster).transpose()?;
         lifecycle.advance(Phase::Ready);
         let signals = Some(signals);
         Ok(Self {
@@ -343,6 +353,13 @@ fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     socket.set_reuse_port(shares_port)?;
     socket.bind(&address.into())?;
     Ok(socket)
+}
+
+/// Where messages go besides to this broker's subscribers, by the settings.
+fn ways(config: &Config, bell: &Bell) -> Ways {
+    let bell = bell.clone();
+    let uplink = || Uplink::new(config.mailbox_bytes_max, move || bell.ring());
+    Ways { uplink: config.backplane.is_on().then(uplink), ..Ways::default() }
 }
 
 /// The way for the control plane to publish and to ask the workers.

@@ -13,6 +13,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
+use super::names::Names;
 use crate::config::Config;
 use crate::config::backplane::{Backplane, is_named};
 use crate::metrics::Metrics;
@@ -46,17 +47,6 @@ pub struct Bus {
     pub metrics: Arc<Metrics>,
 }
 
-/// Who we are on the bus.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// The cluster; all subjects begin with it.
-    pub cluster: String,
-    /// This node.
-    pub node: String,
-    /// This run of it: random, so that a node that was started anew is known as such.
-    pub run: u64,
-}
-
 /// How the connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
@@ -76,19 +66,6 @@ pub(super) struct Secrets {
     credentials: String,
     /// What nodes sign with; empty if they don't.
     pub(super) shared: Vec<u8>,
-}
-
-impl Names {
-    /// The names by the settings; `host_name` is for a node that was given none.
-    pub fn new(settings: &Backplane, host_name: &str) -> Self {
-        let run = fastrand::u64(1..);
-        let node = match (&*settings.node, host_name) {
-            ("", "") => format!("node-{:06x}", run & 0xff_ffff),
-            ("", host) => format!("{host}-{:06x}", run & 0xff_ffff),
-            (node, _) => node.to_owned(),
-        };
-        Self { cluster: settings.cluster.clone(), node, run }
-    }
 }
 
 impl Secrets {
@@ -142,7 +119,7 @@ impl Bus {
     /// An address or credentials that can't be understood.
     pub(super) async fn connect(
         config: &Config,
-        names: Names,
+        names: Arc<Names>,
         secrets: &Secrets,
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
@@ -159,7 +136,7 @@ impl Bus {
                 std::future::ready(())
             });
         let client = options.connect(addresses).await.map_err(io::Error::other)?;
-        Ok(Self { client, names: Arc::new(names), standing, metrics })
+        Ok(Self { client, names, standing, metrics })
     }
 
     /// Whether the connection is there, as far as this end knows.

@@ -1,24 +1,78 @@
 //! What the cluster's thread does from its start to its end: connects, runs the tasks, and says
 //! good-bye.
 
-use tokio::sync::watch;
+use std::sync::Arc;
 
-use super::Parts;
-use super::connection::{Bus, Names, Secrets};
+use futures_util::stream::SelectAll;
+use tokio::sync::{mpsc, watch};
+
+use super::asking::Inside;
+use super::connection::{Bus, Secrets};
+use super::departures::Departures;
+use super::envelope::Seal;
+use super::receiving::Receiving;
+use super::sending::Sending;
+use super::{Names, Parts, subject};
+
+/// Changes of what is wanted that wait for the receiving task; the sending one then waits too.
+const CHANGES_MAX: usize = 1024;
 
 /// Runs until it is told to stop.
 pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Receiver<bool>) {
-    let names = Names::new(&parts.config.backplane, &parts.host_name);
+    let Parts { config, desk, shared, bell, metrics, inside, started } = parts;
+    let Inside { names, nodes, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
-    let metrics = parts.metrics.clone();
-    let bus = match Bus::connect(&parts.config, names, &secrets, metrics).await {
-        Ok(bus) => bus,
+    let joined = async {
+        let bus = Bus::connect(&config, names, &secrets, metrics).await?;
+        let Names { cluster, run, .. } = &*bus.names;
+        let subjects =
+            [format!("{cluster}.b"), format!("{cluster}.q"), subject::of_answers(cluster, *run)];
+        let mut heard = SelectAll::new();
+        for subject in subjects {
+            let subscribed = bus.client.subscribe(subject).await;
+            heard.push(subscribed.map_err(std::io::Error::other)?);
+        }
+        Ok::<_, std::io::Error>((bus, heard))
+    };
+    let (bus, heard) = match joined.await {
+        Ok(joined) => joined,
         Err(error) => {
             tracing::error!(%error, "NATS can't be used as it is set; this node is alone");
+            // Fails only if nobody can say stop any more, which is as good.
+            let _ = stopping.wait_for(|stop| *stop).await;
             return;
         }
     };
-    // Fails only if nobody can say stop any more, which is as good.
-    let _ = stopping.wait_for(|stop| *stop).await;
-    drop(bus);
+    let (desk, seal) = (Arc::new(desk), Arc::new(Seal::new(&secrets.shared)));
+    let (changes, changed) = mpsc::channel(CHANGES_MAX);
+    let (pleas, pleaded) = mpsc::channel(1);
+    let receiving = Receiving {
+        bus: bus.clone(),
+        desk: desk.clone(),
+        nodes: nodes.clone(),
+        pending,
+        asked,
+        replies,
+        seal: seal.clone(),
+        started,
+        pleas,
+    };
+    let receiving = tokio::spawn(receiving.run(changed, heard));
+    let departures = Departures::default();
+    let sending = Sending {
+        bus,
+        desk,
+        shared,
+        bell,
+        nodes,
+        seal,
+        changes,
+        departures,
+        started,
+        is_stalled: false,
+    };
+    sending.run(pleaded, outgoing, stopping).await;
+    if let Err(error) = receiving.await {
+        tracing::error!(%error, "the task that receives from other nodes has failed");
+    }
 }

@@ -42,6 +42,11 @@ pub fn of_filter(cluster: &str, filter: Filter<'_>) -> (String, Option<String>) 
     (subject, Some(below))
 }
 
+/// Where a run takes answers to what it has asked.
+pub fn of_answers(cluster: &str, run: u64) -> String {
+    format!("{cluster}.a.{run:016x}")
+}
+
 /// The topic whose subject this is, as it was written; none if it is no topic's.
 pub fn to_topic(cluster: &str, subject: &str) -> Option<String> {
     let rest = subject.strip_prefix(cluster)?.strip_prefix('.')?;

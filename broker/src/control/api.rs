@@ -15,6 +15,7 @@ use broker_proto::json::Parser;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::cluster::asking::{Asked, Handle};
 use crate::config::Config;
 use crate::hub::ask::{Ask, Told};
 use crate::hub::desk::Desk;
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 
 mod access;
 mod connections;
+mod elsewhere;
 mod idempotency;
 mod problem;
 mod publish;
@@ -50,6 +52,8 @@ pub(super) struct Api {
     metrics: Arc<Metrics>,
     started: Instant,
     started_unix_ms: u64,
+    /// The other nodes, if there are any.
+    cluster: Option<Handle>,
     questions: Semaphore,
     /// Held for as long as one request is carried out, never while it is waited for.
     state: Mutex<State>,
@@ -61,9 +65,13 @@ struct State {
     answered: Window,
 }
 
-/// The routes of the API.
-pub(super) fn routes(api: Api) -> Router {
+/// The routes of the API. What other nodes ask is answered too: `asked` is where it comes from, and
+/// then this must be called within a runtime.
+pub(super) fn routes(api: Api, asked: Option<mpsc::Receiver<Asked>>) -> Router {
     let api = Arc::new(api);
+    if let Some(asked) = asked {
+        tokio::spawn(elsewhere::serve(api.clone(), asked));
+    }
     Router::new()
         .route("/api/v1/publish", post(publish::publish))
         .route("/api/v1/topics", get(topics::list))
@@ -72,6 +80,7 @@ pub(super) fn routes(api: Api) -> Router {
         .route("/api/v1/connections", get(connections::list).delete(connections::close_user))
         .route("/api/v1/connections/{session}", delete(connections::close_one))
         .route("/api/v1/settings", get(settings::show))
+        .route("/api/v1/nodes", get(elsewhere::nodes))
         .route("/api/openapi.json", get(async || json(OPENAPI)))
         .with_state(api)
 }
@@ -83,6 +92,7 @@ impl Api {
         desk: Desk,
         metrics: Arc<Metrics>,
         started: Instant,
+        cluster: Option<Handle>,
     ) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
@@ -92,6 +102,7 @@ impl Api {
             metrics,
             started,
             started_unix_ms: now.saturating_sub(started.elapsed()).as_millis() as u64,
+            cluster,
             questions: Semaphore::new(QUESTIONS_MAX),
             state: Mutex::new(State { parser: Parser::new(), answered: Window::default() }),
         }

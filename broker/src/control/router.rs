@@ -22,9 +22,10 @@ pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The routes of the control plane.
 pub(super) fn router(parts: Parts, shown: Shown) -> Router {
-    let Parts { config, metrics, lifecycle, desk, started } = parts;
+    let Parts { config, metrics, lifecycle, desk, cluster, started } = parts;
     let exposition = Arc::new(Exposition::new(metrics.clone()));
-    let api = Api::new(&config, shown, desk, metrics.clone(), started);
+    let (handle, asked) = cluster.map(|seat| (seat.handle, seat.asked)).unzip();
+    let api = Api::new(&config, shown, desk, metrics.clone(), started, handle);
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready).with_state(lifecycle))
@@ -32,7 +33,7 @@ pub(super) fn router(parts: Parts, shown: Shown) -> Router {
         .route("/ws", get(async || answer::upgrade_required()))
         .route("/sse", get(async |uri: Uri| answer::again_on_a_fresh_connection(&uri)))
         .merge(assets::routes(config.demo))
-        .merge(api::routes(api));
+        .merge(api::routes(api, asked));
     if config.echo {
         router = router.route("/echo", get(async || answer::upgrade_required()));
     }

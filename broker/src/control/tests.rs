@@ -23,6 +23,7 @@ fn plane_for(connections_max: usize) -> Plane {
         metrics: Arc::new(Metrics::new(1)),
         lifecycle: Arc::new(Lifecycle::new()),
         desk: Desk::new(shared, |_| {}),
+        cluster: None,
         started: Instant::now(),
     };
     let (control, sender, _signals) = start_with(parts, connections_max).unwrap();

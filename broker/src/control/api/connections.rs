@@ -13,8 +13,10 @@ use broker_proto::ws::CloseCode;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::elsewhere::{self, Page};
 use super::problem::Problem;
 use super::{Api, query};
+use crate::cluster::asking::Question;
 use crate::config::keys::Scope;
 use crate::hub::ask::{Ask, Connected, Told, Whom};
 use crate::hub::workers::{WorkerSet, worker_of};
@@ -51,6 +53,8 @@ struct Wanted {
 #[serde(deny_unknown_fields)]
 struct Closing {
     user: Option<String>,
+    /// The node that has the session; this one if it is left out.
+    node: Option<String>,
     code: Option<u16>,
     reason: Option<String>,
 }
@@ -80,13 +84,32 @@ pub(super) async fn close_user(
 async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Admin)?;
     let Listing { user, slow, limit, after } = query::parameters(uri)?;
-    let limit = query::page(limit)?;
-    let after = after.as_deref().map(query::session).transpose()?.unwrap_or(0);
-    let wanted = Wanted { after, limit, user, slow_only: slow == Some(true) };
-    let (found, next) = find(api, wanted).await?;
-    let next = next.map(name_of);
-    let connections: Vec<Value> = found.iter().map(described).collect();
-    Ok(super::json(json!({ "connections": connections, "next": next }).to_string()))
+    let limit = elsewhere::limit(api, query::page(limit)?);
+    let from = elsewhere::cursor(api, after.as_deref());
+    let slow_only = slow == Some(true);
+    let question =
+        Question::Connections { user: user.clone(), slow_only, limit, from: from.clone() };
+    let after = from.on(elsewhere::node_of(api));
+    let own = async {
+        match after {
+            Some(after) => local(api, (user, slow_only), limit, after).await,
+            None => Ok(Page { items: Vec::new(), next: None }),
+        }
+    };
+    elsewhere::list(api, "connections", (question, &from, limit), own, |_| true).await
+}
+
+/// This node's connections from a session on: those of a user, or all, and if `slow_only` is set
+/// those that do not keep up.
+pub(super) async fn local(
+    api: &Api,
+    (user, slow_only): (Option<String>, bool),
+    limit: usize,
+    after: &str,
+) -> Result<Page, Problem> {
+    let after = if after.is_empty() { 0 } else { query::session(after)? };
+    let (found, next) = find(api, Wanted { after, limit, user, slow_only }).await?;
+    Ok(Page { items: found.iter().map(described).collect(), next: next.map(name_of) })
 }
 
 /// The connections of a page, and where the next one begins after, if there is another.
@@ -154,25 +177,58 @@ async fn disconnect(
     uri: &Uri,
 ) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Admin)?;
-    let Closing { user, code, reason } = query::parameters(uri)?;
-    let (workers, whom) = whom(api, session, user)?;
-    let (code, reason) = (code_of(code)?, reason.unwrap_or_else(|| REASON.to_owned()));
+    let Closing { user, node, code, reason } = query::parameters(uri)?;
+    let reason = reason.unwrap_or_else(|| REASON.to_owned());
+    let node = node.filter(|node| node != elsewhere::node_of(api));
+    let mut closed = 0;
+    if node.is_none() {
+        closed = close_here(api, (session, user.as_deref()), code, &reason).await?;
+    }
+    let mut missing = Vec::new();
+    if let (Some(handle), true) = (&api.cluster, session.is_none() || node.is_some()) {
+        let code = code_of(code)?.value();
+        let first = node.clone().unwrap_or_default();
+        let session = session.map(|session| (first.clone(), session.to_owned()));
+        let question = Question::Disconnect { user, session, code, reason };
+        let answers = handle.ask(&question, &first).await;
+        closed += answers.of.iter().filter_map(|(_, count)| count.as_u64()).sum::<u64>();
+        missing = answers.missing;
+    }
+    if let (0, Some(node)) = (closed, node.filter(|node| missing.contains(node))) {
+        return Err(Problem::unavailable(format!("the node {node} does not answer")));
+    }
+    if closed == 0 && session.is_some() {
+        return Err(Problem::not_found("no connection has this session"));
+    }
+    let answer = match &api.cluster {
+        None => json!({ "disconnected": closed }),
+        Some(_) => json!({ "disconnected": closed, "missing": missing }),
+    };
+    Ok(super::json(answer.to_string()))
+}
+
+/// Closes connections of this node, by session or by user, and revokes the user's tokens; how many.
+pub(super) async fn close_here(
+    api: &Api,
+    (session, user): (Option<&str>, Option<&str>),
+    code: Option<u16>,
+    reason: &str,
+) -> Result<u64, Problem> {
+    let (workers, whom) = whom(api, session, user.map(str::to_owned))?;
+    let code = code_of(code)?;
     if reason.len() > 123 || reason.chars().any(char::is_control) {
         return Err(Problem::bad_request("`reason` is a text of at most 123 bytes"));
     }
     if let (Whom::User(user), true) = (&whom, code != CloseCode::GOING_AWAY) {
         api.access.revoke(user);
     }
-    let ask = Ask::Disconnect { whom, code, reason: reason.into() };
+    let ask = Ask::Disconnect { whom, code, reason: reason.to_owned().into() };
     let mut closed = 0;
     for told in api.ask(workers, ask).await? {
         let Told::Disconnected(count) = told else { continue };
         closed += count;
     }
-    if closed == 0 && session.is_some() {
-        return Err(Problem::not_found("no connection has this session"));
-    }
-    Ok(super::json(json!({ "disconnected": closed }).to_string()))
+    Ok(closed)
 }
 
 fn whom(

@@ -28,9 +28,10 @@ fn setup(config: &Config) -> Setup {
 
 fn setup_of(config: &Config, shared: Arc<Shared>) -> Setup {
     let desk = Desk::new(shared, |_| {});
-    let api = Api::new(config, Shown::new(config), desk, Arc::new(Metrics::new(1)), Instant::now());
+    let metrics = Arc::new(Metrics::new(1));
+    let api = Api::new(config, Shown::new(config), desk, metrics, Instant::now(), None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    Setup { router: routes(api), runtime }
+    Setup { router: routes(api, None), runtime }
 }
 
 impl Setup {

@@ -11,8 +11,10 @@ use broker_proto::topic::{Filter, Topic};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::elsewhere::{self, Page};
 use super::problem::Problem;
 use super::{Api, query};
+use crate::cluster::asking::Question;
 use crate::config::keys::Scope;
 use crate::hub::ask::{Ask, Told};
 use crate::hub::desk::TopicView;
@@ -23,7 +25,7 @@ struct Listing {
     prefix: Option<String>,
     filter: Option<String>,
     limit: Option<usize>,
-    after: Option<usize>,
+    after: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -51,22 +53,73 @@ pub(super) async fn presence(
     headers: HeaderMap,
     uri: Uri,
 ) -> Response {
-    people(&api, &topic, &headers, &uri).unwrap_or_else(IntoResponse::into_response)
+    people(&api, &topic, &headers, &uri).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     let visitor = api.access.admit(headers, Scope::Read)?;
     let Listing { prefix, filter, limit, after } = query::parameters(uri)?;
-    let limit = query::page(limit)?;
-    let wrong = |error| Problem::from(broker_proto::command::CommandError::from(error));
-    let filter = filter.as_deref().map(Filter::new).transpose().map_err(wrong)?;
+    let limit = elsewhere::limit(api, query::page(limit)?);
     let prefix = prefix.unwrap_or_default();
-    let wanted = |topic: Topic<'_>| {
-        topic.as_str().starts_with(&*prefix)
-            && filter.is_none_or(|filter| filter.matches(topic))
-            && visitor.covers(topic)
+    let from = elsewhere::cursor(api, after.as_deref());
+    let question = Question::Topics {
+        prefix: prefix.clone(),
+        filter: filter.clone(),
+        limit,
+        from: from.clone(),
     };
-    let (topics, next) = api.desk.topics(after.unwrap_or(0), limit, wanted);
+    let what = What::new(&prefix, filter.as_deref())?;
+    let own = async {
+        match from.on(elsewhere::node_of(api)) {
+            Some(after) => local(api, &what, (limit, after), |topic| visitor.covers(topic)).await,
+            None => Ok(Page { items: Vec::new(), next: None }),
+        }
+    };
+    let is_shown = |item: &Value| {
+        let topic = item["topic"].as_str().and_then(|name| Topic::new(name).ok());
+        topic.is_some_and(|topic| visitor.covers(topic))
+    };
+    elsewhere::list(api, "topics", (question, &from, limit), own, is_shown).await
+}
+
+/// Which topics are wanted.
+pub(super) struct What<'a> {
+    prefix: &'a str,
+    filter: Option<Filter<'a>>,
+}
+
+impl<'a> What<'a> {
+    /// Those that begin with `prefix` and match `filter`.
+    ///
+    /// # Errors
+    /// 400 if it is no filter.
+    pub(super) fn new(prefix: &'a str, filter: Option<&'a str>) -> Result<Self, Problem> {
+        let wrong = |error| Problem::from(broker_proto::command::CommandError::from(error));
+        let filter = filter.map(Filter::new).transpose().map_err(wrong)?;
+        Ok(Self { prefix, filter })
+    }
+
+    fn is(&self, topic: Topic<'_>) -> bool {
+        topic.as_str().starts_with(self.prefix)
+            && self.filter.is_none_or(|filter| filter.matches(topic))
+    }
+}
+
+/// This node's topics from a place on.
+pub(super) async fn local(
+    api: &Api,
+    what: &What<'_>,
+    (limit, after): (usize, &str),
+    keeps: impl Fn(Topic<'_>) -> bool,
+) -> Result<Page, Problem> {
+    let is_place = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let place = match after {
+        "" => Some(0),
+        text => text.parse().ok().filter(|_| is_place(text)),
+    };
+    let place = place.ok_or_else(|| Problem::bad_request("`after` is the `next` of a page"))?;
+    let wanted = |topic: Topic<'_>| what.is(topic) && keeps(topic);
+    let (topics, next) = api.desk.topics(place, limit, wanted);
     let names = topics.iter().map(|view| view.topic.clone()).collect();
     let mut subscribers = vec![0; topics.len()];
     if !topics.is_empty() {
@@ -75,10 +128,9 @@ async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Pro
             subscribers.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
     }
-    let topics: Vec<Value> =
+    let items =
         topics.iter().zip(subscribers).map(|(view, count)| described(api, view, count)).collect();
-    let next = next.map(|place| place.to_string());
-    Ok(super::json(json!({ "topics": topics, "next": next }).to_string()))
+    Ok(Page { items, next: next.map(|place| place.to_string()) })
 }
 
 fn described(api: &Api, view: &TopicView, subscribers: u64) -> Value {
@@ -110,20 +162,43 @@ fn past(api: &Api, name: &str, headers: &HeaderMap, uri: &Uri) -> Result<Respons
     Ok(super::json(text))
 }
 
-fn people(api: &Api, name: &str, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
+async fn people(
+    api: &Api,
+    name: &str,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Response, Problem> {
     let visitor = api.access.admit(headers, Scope::Read)?;
     let query::Nothing {} = query::parameters(uri)?;
     let topic = query::topic(name)?;
     visitor.check(topic)?;
+    let mut people = members(api, topic)?;
+    let Some(handle) = &api.cluster else { return Ok(super::json(people.to_string())) };
+    let question = Question::Presence { topic: name.to_owned() };
+    let answers = handle.ask(&question, "").await;
+    let mut all = Vec::new();
+    let mut count = 0;
+    let own = (handle.node().to_owned(), people.clone());
+    for (node, part) in [own].into_iter().chain(answers.of) {
+        count += part["count"].as_u64().unwrap_or(0);
+        let members = part["members"].as_array().into_iter().flatten();
+        all.extend(members.map(|member| elsewhere::with_node(member.clone(), &node)));
+    }
+    people["count"] = count.into();
+    people["members"] = all.into();
+    people["missing"] = answers.missing.into();
+    Ok(super::json(people.to_string()))
+}
+
+/// Who is subscribed to a topic on this node.
+pub(super) fn members(api: &Api, topic: Topic<'_>) -> Result<Value, Problem> {
     let (people, count) = api.desk.presence(topic)?;
-    let member = |person: &'_ crate::hub::presence::Person| (person.session, person.user.clone());
-    let known: Vec<_> = people.iter().map(member).collect();
-    let members: Vec<Member<'_>> = known
+    let members: Vec<Member<'_>> = people
         .iter()
-        .map(|(session, user)| Member { session: *session, user: user.as_deref() })
+        .map(|person| Member { session: person.session, user: person.user.as_deref() })
         .collect();
     let mut text = Vec::new();
     let answer = Answer::Presence { topic: topic.as_str(), count, members: &members };
     json::encode_success(&mut text, &answer);
-    Ok(super::json(text))
+    serde_json::from_slice(&text).map_err(|_| Problem::unavailable("the list can't be read"))
 }

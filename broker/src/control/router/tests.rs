@@ -31,6 +31,7 @@ fn ask_of(config: &Config, lifecycle: Lifecycle, method: &str, path: &str) -> An
         metrics: Arc::new(Metrics::new(1)),
         lifecycle: Arc::new(lifecycle),
         desk: crate::hub::desk::Desk::new(shared, |_| {}),
+        cluster: None,
         started: std::time::Instant::now(),
     };
     let router = router(parts, Shown::new(config));

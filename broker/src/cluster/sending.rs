@@ -1,0 +1,219 @@
+//! The task that sends what this node's clients publish, and the node's heartbeats.
+//!
+//! Waits for nobody for long: what NATS does not take is counted, and the others find it missing.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use broker_proto::command::Payload;
+use broker_proto::topic::Topic;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::asking::Outgoing;
+use super::connection::Bus;
+use super::departures::Departures;
+use super::envelope::{self, Seal};
+use super::nodes::Nodes;
+use super::receiving::Change;
+use super::{Bell, Names, subject};
+use crate::hub::Shared;
+use crate::hub::desk::Desk;
+use crate::hub::log::Waiting;
+use crate::hub::mailbox::Mail;
+use crate::hub::message::Message;
+use crate::hub::protocol::Protocol;
+use crate::hub::uplink::Uplink;
+
+/// Where the list of nodes is published, on each node by itself.
+const NODES_TOPIC: &str = "$SYS/nodes";
+/// How often heartbeats go out.
+const BEAT: Duration = Duration::from_secs(1);
+/// How long a message waits for its place in the queue to NATS.
+const SEND_TIMEOUT: Duration = Duration::from_millis(500);
+/// Topics that one second's heartbeats tell of.
+const TOLD_MAX: usize = 32 * 1024;
+/// Bytes of one heartbeat; with more topics there are several.
+const BEAT_BYTES_MAX: usize = 32 * 1024;
+/// How long the good-bye may take.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What the task works with.
+pub(super) struct Sending {
+    pub(super) bus: Bus,
+    pub(super) desk: Arc<Desk>,
+    pub(super) shared: Arc<Shared>,
+    /// Rings when there is something to send.
+    pub(super) bell: Bell,
+    pub(super) nodes: Arc<Nodes>,
+    pub(super) seal: Arc<Seal>,
+    pub(super) changes: mpsc::Sender<Change>,
+    pub(super) departures: Departures,
+    /// When the broker's clock began.
+    pub(super) started: Instant,
+    /// NATS has not taken the last message in time; the next ones are not waited for.
+    pub(super) is_stalled: bool,
+}
+
+impl Sending {
+    /// Runs until it is told to stop, and says good-bye.
+    pub(super) async fn run(
+        mut self,
+        mut pleas: mpsc::Receiver<()>,
+        mut outgoing: mpsc::Receiver<Outgoing>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut standing = self.bus.standing.clone();
+        let mut known = *standing.borrow_and_update();
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = stopping.wait_for(|stop| *stop) => break,
+                Ok(()) = standing.changed() => {
+                    let now = *standing.borrow_and_update();
+                    if now.connects != known.connects || now.drops != known.drops {
+                        self.compare_all().await;
+                    }
+                    known = now;
+                }
+                Some(()) = pleas.recv() => self.departures.tell_all(),
+                Some(outgoing) = outgoing.recv() => self.send_outgoing(outgoing).await,
+                _ = beats.tick() => {
+                    self.beat(false).await;
+                    self.report();
+                }
+                () = self.mail_came() => self.take_mail().await,
+            }
+        }
+        self.take_mail().await;
+        self.beat(true).await;
+        // What is not gone by then is found missing.
+        let _ = timeout(LEAVE_TIMEOUT, self.bus.client.flush()).await;
+    }
+
+    /// The connection is there again, or something was dropped: what this node has sent may not
+    /// have come, and what others have sent may not have come here.
+    async fn compare_all(&mut self) {
+        self.departures.refresh();
+        self.departures.tell_all();
+        let plea = envelope::plea(self.bus.names.run);
+        self.send(format!("{}.b", self.bus.names.cluster), plea).await;
+        self.beat(false).await;
+    }
+
+    async fn mail_came(&self) {
+        let parks = self.shared.ways().uplink.as_ref().is_none_or(Uplink::park);
+        if parks {
+            self.bell.rung().await;
+        }
+    }
+
+    async fn take_mail(&mut self) {
+        let Some(uplink) = &self.shared.ways().uplink else { return };
+        let mut mail = VecDeque::new();
+        let waiting = uplink.take(&mut mail);
+        self.desk.commit_at(0).wake(waiting);
+        for mail in mail {
+            match mail {
+                Mail::Message(message) => self.send_message(&message).await,
+                Mail::Wanted { filter, wanted } => {
+                    let change = Change { filter, is_wanted: wanted };
+                    // Closed only at the end.
+                    let _ = self.changes.send(change).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn send_message(&mut self, message: &Message) {
+        let topic = message.topic().name();
+        let sent = match self.departures.next(topic.as_str()) {
+            Some(place) => {
+                let subject = subject::of_topic(&self.bus.names.cluster, topic);
+                let bytes = envelope::message(self.bus.names.run, place, message.payload());
+                self.send(subject, bytes).await
+            }
+            None => false,
+        };
+        let counters = &self.bus.metrics.cluster;
+        let counter = if sent { &counters.sent } else { &counters.unsent };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Sends a question to all nodes, or an answer to one.
+    async fn send_outgoing(&mut self, Outgoing { to, number, json }: Outgoing) {
+        let Names { cluster, run, .. } = &*self.bus.names;
+        let subject = match to {
+            None => format!("{cluster}.q"),
+            Some(run) => subject::of_answers(cluster, run),
+        };
+        let bytes = envelope::question(*run, number, &json, to.is_some());
+        self.send(subject, bytes).await;
+    }
+
+    /// Publishes the list of nodes here.
+    fn report(&self) {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        let list = json!({ "node": self.bus.names.node, "others": self.nodes.view(now_ms) });
+        let topic = Topic::new(NODES_TOPIC).expect("a literal that is a topic");
+        let (text, nobody) = (list.to_string(), || Waiting::Nobody);
+        let payload = Payload::Json(text.as_bytes());
+        // With the directory full there is nobody who could watch it.
+        let shared = &self.shared;
+        if let Ok(done) =
+            shared.publish(topic, payload, (Protocol::Json, None), None, now_ms, nobody)
+        {
+            self.desk.commit_at(now_ms).wake(done.wakes);
+        }
+    }
+
+    /// Sends this second's heartbeats.
+    async fn beat(&mut self, is_leaving: bool) {
+        if !self.bus.is_up() {
+            self.departures.beat();
+            return;
+        }
+        let Bus { names, metrics, .. } = self.bus.clone();
+        let beat = self.departures.beat();
+        let connections = metrics.sum(|worker| &worker.connections);
+        let head = envelope::beat(names.run, (beat, is_leaving), connections, &names.node);
+        let mut pages = vec![head.clone()];
+        self.departures.tell(TOLD_MAX, |topic, place| {
+            if pages.last().is_some_and(|page| page.len() > BEAT_BYTES_MAX) {
+                pages.push(head.clone());
+            }
+            if let Some(page) = pages.last_mut() {
+                envelope::push_reached(page, topic, place);
+            }
+        });
+        self.departures.forget();
+        for page in pages {
+            self.send(format!("{}.b", names.cluster), page).await;
+        }
+    }
+
+    /// Whether NATS has taken it.
+    async fn send(&mut self, subject: String, bytes: Vec<u8>) -> bool {
+        if !self.bus.is_up() {
+            return false;
+        }
+        let bytes = self.seal.close(&subject, bytes);
+        let patience = if self.is_stalled { Duration::ZERO } else { SEND_TIMEOUT };
+        let sending = self.bus.client.publish(subject, bytes.into());
+        let sent = timeout(patience, sending).await;
+        self.is_stalled = sent.is_err();
+        match sent {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "not sent to the other nodes");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
