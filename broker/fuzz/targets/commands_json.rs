@@ -1,0 +1,5 @@
+//! Fuzzes commands as JSON: see `commands`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::commands::commands_json(data));
