@@ -50,6 +50,9 @@ pub struct Rule {
     /// With `latest`: at most so many messages a second of a topic or key, unless they ask for
     /// another rate.
     pub max_rate: Option<f64>,
+    /// Whether its messages may be compressed. One that holds a secret beside what others can choose
+    /// should not be: how long it comes out tells how far the two are alike.
+    pub compress: bool,
     /// When a topic that had a message has none for so many milliseconds, its subscribers are told
     /// that it is stale; 0 expects none.
     pub expect_every_ms: u64,
@@ -114,6 +117,7 @@ pub struct RuleEntry {
     payload_bytes_max: Option<u32>,
     mode: Option<Mode>,
     max_rate: Option<f64>,
+    compress: Option<bool>,
     expect_every_ms: Option<u64>,
     store: Option<Store>,
     retry_ms: Option<u64>,
@@ -168,6 +172,7 @@ impl RuleEntry {
             payload_bytes_max: self.payload_bytes_max.or(default.payload_bytes_max),
             latest: self.mode.map_or(default.latest, |mode| mode == Mode::Latest),
             max_rate: self.max_rate.or(default.max_rate),
+            compress: self.compress.unwrap_or(default.compress),
             expect_every_ms: self.expect_every_ms.unwrap_or(default.expect_every_ms),
             store: self.store.unwrap_or(default.store),
             retry_ms: self.retry_ms.unwrap_or(default.retry_ms),
@@ -189,6 +194,7 @@ impl Rules {
             payload_bytes_max: None,
             latest: false,
             max_rate: None,
+            compress: true,
             expect_every_ms: 0,
             store: Store::None,
             retry_ms: RETRY_MS,
@@ -200,6 +206,11 @@ impl Rules {
         let system =
             Rule { history_messages: 0, presence: Presence::None, flush_ms: 0, ..default.clone() };
         Self { rules, default: default.into(), system: system.into() }
+    }
+
+    /// Whether all topics' messages may be compressed.
+    pub fn compress_all(&self) -> bool {
+        self.rules.iter().all(|(_, rule)| rule.compress)
     }
 
     /// The rule that holds for a topic.

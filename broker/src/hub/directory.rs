@@ -4,7 +4,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use broker_proto::command::{Epoch, Position};
@@ -29,6 +29,7 @@ pub struct Directory {
     order: Mutex<Slab<Arc<Topic>>>,
     rules: RwLock<Arc<Rules>>,
     rules_generation: AtomicU64,
+    compress_all: AtomicBool,
     len: AtomicU64,
     next_epoch: AtomicU64,
     topics_max: u64,
@@ -51,6 +52,7 @@ impl Directory {
         Self {
             topics: DashMap::with_hasher(RandomState::default()),
             order: Mutex::default(),
+            compress_all: rules.compress_all().into(),
             rules: RwLock::new(Arc::new(rules)),
             rules_generation: AtomicU64::new(0),
             len: AtomicU64::new(0),
@@ -97,6 +99,7 @@ impl Directory {
     /// From here on other rules hold, for the topics in use and for those to come. See
     /// [`Topic::take_rule`] for what a topic in use takes over.
     pub fn replace_rules(&self, rules: Rules) {
+        self.compress_all.store(rules.compress_all(), Ordering::Release);
         let rules = Arc::new(rules);
         *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules.clone();
         let (mut next, mut topics) = (Some(0), Vec::new());
@@ -144,6 +147,11 @@ impl Directory {
         let next = epoch.value().saturating_add(1).min(NEXT_EPOCH_MAX);
         self.next_epoch.fetch_max(next, Ordering::Relaxed);
         topic.renumber(epoch);
+    }
+
+    /// Whether the rules let the messages of all topics be compressed.
+    pub fn may_compress_all(&self) -> bool {
+        self.compress_all.load(Ordering::Acquire)
     }
 
     fn rules(&self) -> Arc<Rules> {

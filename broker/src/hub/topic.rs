@@ -4,7 +4,7 @@
 //! the mailboxes of all interested workers before the lock is let go, so every worker sees the
 //! messages of a topic in one order, without holes.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::{Epoch, Level};
@@ -27,6 +27,7 @@ pub struct Topic {
     epoch: AtomicU64,
     /// The rule's, to be read without the lock by every worker that delivers.
     flush_ms: AtomicU32,
+    may_compress: AtomicBool,
     /// Subscriptions to exactly this topic, of all workers.
     pub(super) subscribers: AtomicU32,
     state: Mutex<TopicState>,
@@ -78,6 +79,7 @@ impl Topic {
     /// topic's too.
     pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
+        let may_compress = rule.compress.into();
         let mut state = TopicState {
             rule,
             seq: 0,
@@ -98,7 +100,8 @@ impl Topic {
         let subscribers = AtomicU32::new(0);
         let state = Mutex::new(state);
         let (id, epoch) = (epoch.value(), AtomicU64::new(epoch.value()));
-        Self { name: name.as_str().into(), id, epoch, flush_ms, subscribers, state }
+        let name = name.as_str().into();
+        Self { name, id, epoch, flush_ms, may_compress, subscribers, state }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
@@ -137,6 +140,11 @@ impl Topic {
         self.lock().rule.clone()
     }
 
+    /// Whether its messages may be compressed.
+    pub fn may_compress(&self) -> bool {
+        self.may_compress.load(Ordering::Acquire)
+    }
+
     /// How long its messages may wait so that more go out with them, in milliseconds.
     pub fn flush_ms(&self) -> u32 {
         self.flush_ms.load(Ordering::Acquire)
@@ -151,6 +159,7 @@ impl Topic {
             return;
         }
         self.flush_ms.store(rule.flush_ms, Ordering::Release);
+        self.may_compress.store(rule.compress, Ordering::Release);
         if rule.presence == Presence::None {
             state.by_rule.iter_mut().for_each(|held| held.members = None);
         }

@@ -22,6 +22,8 @@ pub(super) struct Codec {
     is_on: bool,
     needs_token: bool,
     bytes_min: usize,
+    /// Answers may hold messages of any topic, which some of the rules may keep from compression.
+    compresses_answers: bool,
     /// By the bits of their windows. Clients with a smaller one than ours are rare.
     deflaters: [Option<Box<Deflater>>; WindowBits::MAX.value() as usize + 1],
     inflater: Option<Box<Inflater>>,
@@ -44,6 +46,7 @@ impl Codec {
             is_on: config.deflate.on,
             needs_token: config.has_keys(),
             bytes_min: config.deflate.bytes_min as usize,
+            compresses_answers: true,
             deflaters: Default::default(),
             inflater: None,
             scratch: Vec::new(),
@@ -68,11 +71,18 @@ impl Codec {
         (self.bytes_min, self.deflaters[usize::from(window.value())].get_or_insert_with(make))
     }
 
+    /// Whether what is appended from here on may be compressed.
+    pub(super) fn compress_answers(&mut self, may: bool) {
+        self.compresses_answers = may;
+    }
+
     /// Appends a frame for one connection to `out`, compressed if it is a message of the length for
     /// that.
     pub(super) fn append(&mut self, window: WindowBits, frame: &[u8], out: &mut Vec<u8>) {
         match message(frame) {
-            Some((opcode, payload)) if payload.len() >= self.bytes_min => {
+            Some((opcode, payload))
+                if payload.len() >= self.bytes_min && self.compresses_answers =>
+            {
                 encode_deflated_frame(out, opcode, payload, self.deflater(window).1);
             }
             _ => out.extend_from_slice(frame),

@@ -36,6 +36,7 @@ pub(super) struct Stage {
 impl Worker {
     /// Sends what the turn has for every connection it has touched, and ends the turn's outbox.
     pub(super) fn flush(&mut self) {
+        self.codec.compress_answers(self.core.hub.shared().directory.may_compress_all());
         let mut touched = std::mem::take(&mut self.touched);
         self.core.hub.outbox.take_touched(&mut touched);
         for &slot in &touched {
@@ -347,7 +348,9 @@ impl Stage {
         for &frame in &self.list {
             let plain = outbox.bytes_of(frame, protocol);
             match outbox.frame(frame) {
-                Frame::Shared(message) if window == WindowBits::MAX => {
+                Frame::Shared(message)
+                    if window == WindowBits::MAX && message.topic().may_compress() =>
+                {
                     let (bytes_min, deflater) = codec.deflater(window);
                     let frame = message.deflate(protocol, bytes_min, deflater).unwrap_or(plain);
                     self.bytes.extend_from_slice(frame);

@@ -1,6 +1,7 @@
 //! D: compression. Bombs, damage, and offers that ask for what is not there; what comes must cost
 //! no more than a message that is allowed.
 
+use std::io::Read;
 use std::thread;
 
 use broker_proto::ws::deflate::{Deflater, LEVEL_DEFAULT, Offer, Terms};
@@ -199,6 +200,63 @@ fn d_10_an_offer_that_is_wrong_is_passed_over_for_the_next() {
                 assert_eq!(taken, is_taken, "{offer}: {}", answer.head);
             }
         }
+        []
+    });
+}
+
+/// Whether the next frame is compressed, and how long its payload is on the wire.
+fn next_on_the_wire(client: &WsClient) -> (bool, usize) {
+    let mut stream = client.stream();
+    stream.set_read_timeout(Some(PATIENCE)).expect("it is not zero");
+    let mut read = |bytes: &mut [u8]| stream.read_exact(bytes).expect("a frame comes");
+    let mut head = [0; 2];
+    read(&mut head);
+    let len = match head[1] {
+        126 => {
+            let mut len = [0; 2];
+            read(&mut len);
+            usize::from(u16::from_be_bytes(len))
+        }
+        short => usize::from(short),
+    };
+    read(&mut vec![0; len]);
+    (head[0] & 0x40 != 0, len)
+}
+
+/// What a stranger chooses stands in one message with what he must not learn, and he sees how long it
+/// comes out: shorter, where he has guessed right. On topics that are not compressed it does not tell.
+#[test]
+fn d_13_by_its_length_a_message_tells_nothing_where_compression_is_off() {
+    const SECRET: &str = "kDf83hWq0PzL72mXbV6sYtRn41GjUcEa";
+    const WRONG: &str = "Zq9TnB4xLw7RcK2vHy8MfJ5sPd3GgEu6";
+    let rules = tempfile::NamedTempFile::new().expect("a file");
+    let rule = "[[topic]]\nfilter = \"private/#\"\ncompress = false\n";
+    std::fs::write(rules.path(), rule).expect("a file");
+    let path = rules.path().to_str().expect("a path");
+    attack(&["--deflate", "--config", path], |broker| {
+        let lengths = |topic: &str| {
+            let opened = WsClient::connect_deflated(broker.address(), "/ws", &[], Offer::BROWSER);
+            let mut watcher = opened.expect("it upgrades");
+            let command = format!(r#"{{"id":1,"op":"subscribe","topic":"{topic}"}}"#);
+            assert!(watcher.command(&command).contains("ok"));
+            let mut publisher =
+                WsClient::connect(broker.address(), "/ws", &[]).expect("it upgrades");
+            let frames = [SECRET, WRONG].map(|guess| {
+                let (secret, pad) = (SECRET, "-".repeat(600));
+                let data = format!(r#"{{"secret":"{secret}","guess":"{guess}","pad":"{pad}"}}"#);
+                let command = format!(r#"{{"op":"publish","topic":"{topic}","data":{data}}}"#);
+                publisher.send_text(&command).expect("it is open");
+                next_on_the_wire(&watcher)
+            });
+            let history = format!(r#"{{"id":2,"op":"history","topic":"{topic}"}}"#);
+            watcher.send_text(&history).expect("it is open");
+            (frames, next_on_the_wire(&watcher).0)
+        };
+        let ([right, wrong], _) = lengths("public/a");
+        assert!(right.0 && wrong.0 && right.1 < wrong.1, "nothing is shown: {right:?} {wrong:?}");
+        let ([right, wrong], is_answer_compressed) = lengths("private/a");
+        assert_eq!(right, wrong);
+        assert!(!right.0 && !is_answer_compressed);
         []
     });
 }
