@@ -61,7 +61,8 @@ const SHARED_MIN: usize = 256;
 /// ```
 #[derive(Debug)]
 pub struct Verifier {
-    fixed: Box<[Key]>,
+    /// Those that stand in the settings.
+    fixed: RwLock<Arc<[Key]>>,
     /// Those of each source of keys that change, such as a JWKS.
     fetched: RwLock<Box<[Arc<[Key]>]>>,
     anonymous: Arc<Grants>,
@@ -115,7 +116,7 @@ impl Verifier {
     pub fn new(fixed: Vec<Key>, sources: usize, anonymous: Grants) -> (Self, Receiver<()>) {
         let (asks, asked) = sync_channel(1);
         let verifier = Self {
-            fixed: fixed.into(),
+            fixed: RwLock::new(fixed.into()),
             fetched: RwLock::new((0..sources).map(|_| Arc::default()).collect()),
             anonymous: Arc::new(anonymous),
             shared: Mutex::default(),
@@ -132,7 +133,7 @@ impl Verifier {
 
     /// Whether tokens are looked at: there are keys, or there will be.
     pub fn is_active(&self) -> bool {
-        !self.fixed.is_empty() || !self.fetched().is_empty()
+        !self.fixed().is_empty() || !self.fetched().is_empty()
     }
 
     /// What a client without a token may do.
@@ -149,8 +150,8 @@ impl Verifier {
             return Err(TokenError::TooLong);
         }
         let header = key::header_of(token)?;
-        let fetched: Vec<Arc<[Key]>> = self.fetched().to_vec();
-        let all = self.fixed.iter().chain(fetched.iter().flat_map(|keys| keys.iter()));
+        let (fixed, fetched) = (self.fixed(), self.fetched().to_vec());
+        let all = fixed.iter().chain(fetched.iter().flat_map(|keys| keys.iter()));
         let mut refused = TokenError::UnknownKey;
         for key in all.filter(|key| key.answers_to(&header)) {
             match key.check(token).and_then(|claims| claims.hold_at(now_unix_s)) {
@@ -172,6 +173,12 @@ impl Verifier {
         if let Some(place) = fetched.get_mut(source) {
             *place = keys.into();
         }
+    }
+
+    /// Puts other keys in the place of those that were given at the start, likewise. Who was let in
+    /// before stays until his token expires.
+    pub fn replace_fixed(&self, keys: Vec<Key>) {
+        *self.fixed.write().unwrap_or_else(PoisonError::into_inner) = keys.into();
     }
 
     /// Refuses, for a day ([`REVOKED_KEPT_S`]), all tokens of `user` that were made (`iat`) up to
@@ -217,6 +224,10 @@ impl Verifier {
         let permissions = Arc::new(permissions);
         shared.insert(permissions.clone());
         permissions
+    }
+
+    fn fixed(&self) -> Arc<[Key]> {
+        self.fixed.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn fetched(&self) -> std::sync::RwLockReadGuard<'_, Box<[Arc<[Key]>]>> {

@@ -36,7 +36,7 @@ use self::keys::ApiKey;
 use self::proxies::Proxies;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
 use self::tls::Tls;
-use self::values::{cookie_name, filter, log_filter, origin, path};
+use self::values::{address_or_none, cookie_name, filter, log_filter, origin, path};
 
 /// Most worker threads one broker can have: a topic keeps its interested workers in one 64-bit word.
 pub const WORKERS_MAX: usize = 64;
@@ -78,6 +78,12 @@ pub struct Config {
     #[arg(long, help_heading = "Network", value_name = "ADDR:PORT")]
     #[arg(default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
+
+    /// Address and port for operators, without TLS: once it is set, /metrics and /console are there
+    /// and nowhere else. PROXY headers are not expected there
+    #[arg(long, help_heading = "Network", value_name = "ADDR:PORT", default_value = "")]
+    #[arg(hide_default_value = true, value_parser = address_or_none)]
+    pub admin_listen: String,
 
     /// Worker threads, each with its own event loop; 0 means one per core; at most 64
     #[arg(long, help_heading = "Network", value_name = "N", default_value_t = 0)]
@@ -281,6 +287,12 @@ pub struct Config {
     #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
     pub connects_per_second_per_address_max: u32,
 
+    /// Requests to the HTTP API in a second for each key, each user of a token, and each address that
+    /// shows neither, with a burst of twice as many; more are answered 429; 0 means no limit
+    #[arg(long, help_heading = "Limits", value_name = "N", default_value_t = 0)]
+    #[arg(value_parser = value_parser!(u32).range(0..=10_000_000))]
+    pub api_requests_per_second_max: u32,
+
     /// Hold connections from this machine to the limits per address too
     #[arg(long, help_heading = "Limits", value_name = "BOOL", action = ArgAction::Set)]
     #[arg(num_args = 0..=1, default_missing_value = "true", hide_possible_values = true)]
@@ -428,6 +440,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Where operators have a listener of their own, if they have.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_listen.parse().ok()
+    }
+
     /// Whether there are keys that tokens can be held against.
     pub fn has_keys(&self) -> bool {
         !self.auth.is_empty() || !self.auth_hmac_secret_file.as_os_str().is_empty()

@@ -31,6 +31,7 @@ mod shown;
 mod socket;
 mod stream;
 
+pub use api::ApiKeys;
 pub use lifecycle::{Lifecycle, Phase};
 pub use shown::Shown;
 
@@ -44,6 +45,8 @@ pub struct Handed {
     pub socket: TcpStream,
     /// The TLS session of what comes and goes on it, if it is sealed; its handshake is over.
     pub tls: Option<Box<Session>>,
+    /// It came in where operators do.
+    pub is_admin: bool,
     /// The other side: whoever connected, or whom the PROXY protocol named. Its requests may name
     /// others.
     pub peer: ClientAddress,
@@ -103,6 +106,7 @@ pub struct Control {
     thread: JoinHandle<()>,
     stop: watch::Sender<Option<Duration>>,
     shown: Shown,
+    keys: Arc<ApiKeys>,
 }
 
 /// The signals that the process gets. SIGTERM, SIGINT and SIGHUP no longer end it by themselves
@@ -121,6 +125,11 @@ impl Control {
     /// The settings that the API shows; to be replaced when others hold.
     pub fn shown(&self) -> Shown {
         self.shown.clone()
+    }
+
+    /// The keys to the API, to be replaced by others.
+    pub fn api_keys(&self) -> Arc<ApiKeys> {
+        self.keys.clone()
     }
 
     /// Takes no more connections, gives those at work up to `grace` to finish their request, and
@@ -197,15 +206,16 @@ fn start_with(parts: Parts, connections_max: usize) -> io::Result<(Control, Send
     let (stop, stopping) = watch::channel(None);
     let config = parts.config.clone();
     let shown = Shown::new(&config);
+    let keys = Arc::new(ApiKeys::new(&config.api_key));
     let router = {
         let _inside = runtime.enter();
-        router::router(parts, shown.clone())
+        router::router(parts, shown.clone(), keys.clone())
     };
     let serve = serve::run(handed, config, router, connections_max, stopping);
     let thread = std::thread::Builder::new()
         .name("control".into())
         .spawn(move || runtime.block_on(serve))?;
-    Ok((Control { thread, stop, shown }, Sender(handed_sender), Signals(signals)))
+    Ok((Control { thread, stop, shown, keys }, Sender(handed_sender), Signals(signals)))
 }
 
 async fn pass_signals(

@@ -66,20 +66,9 @@ impl Keys {
     /// # Errors
     /// A file or variable can't be read, or holds no key of the kind that is expected.
     pub fn load(config: &Config) -> Result<Self, KeysError> {
-        let mut entries = config.auth.clone();
-        if !config.auth_hmac_secret_file.as_os_str().is_empty() {
-            entries.push(KeyEntry::hmac(config.auth_hmac_secret_file.clone()));
-        }
-        let (mut fixed, mut sources) = (Vec::new(), Vec::new());
-        for entry in entries {
-            let place = entry.place().map_err(|reason| error(&"[[auth.key]]", &reason))?;
-            match place {
-                Place::JwksFile(_) | Place::JwksUrl(_) => {
-                    sources.push(Source { entry, place, had: None });
-                }
-                _ => fixed.push(read_key(&entry, &place)?),
-            }
-        }
+        let (fixed, sets) = read_entries(config)?;
+        let source = |(entry, place)| Source { entry, place, had: None };
+        let sources: Vec<Source> = sets.into_iter().map(source).collect();
         let is_active = !(fixed.is_empty() && sources.is_empty());
         let anonymous = anonymous(config, is_active)
             .map_err(|reason| error(&"anonymous_subscribe, anonymous_publish", &reason))?;
@@ -98,6 +87,27 @@ impl Keys {
             }
         }
         Ok(keys)
+    }
+
+    /// The keys that other settings name, but for sets of keys: those are looked at by a thread that
+    /// goes on as it is, so they must be the same as in `old`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); or the sets are others; or there were no keys and there are some now,
+    /// or none any more, which changes what everybody else may do.
+    pub fn reload(old: &Config, new: &Config) -> Result<Vec<Key>, KeysError> {
+        let sets = |config: &Config| -> Vec<KeyEntry> {
+            let is_set = |entry: &&KeyEntry| entry.jwks_file.is_some() || entry.jwks_url.is_some();
+            config.auth.iter().filter(is_set).cloned().collect()
+        };
+        let fault = |reason: &str| Err(error(&"[[auth.key]]", &reason));
+        if sets(old) != sets(new) {
+            return fault("sets of keys (jwks) can't change while the broker runs");
+        }
+        if old.has_keys() != new.has_keys() {
+            return fault("whether there are keys at all can't change while the broker runs");
+        }
+        Ok(read_entries(new)?.0)
     }
 
     /// Starts the thread, named `keys`, that looks at sets of keys again; without such sets there
@@ -190,6 +200,25 @@ impl Source {
         self.had = Some(Instant::now());
         Ok(())
     }
+}
+
+/// The keys that stand in the settings, and the sets of keys that they name.
+type Entries = (Vec<Key>, Vec<(KeyEntry, Place)>);
+
+fn read_entries(config: &Config) -> Result<Entries, KeysError> {
+    let mut entries = config.auth.clone();
+    if !config.auth_hmac_secret_file.as_os_str().is_empty() {
+        entries.push(KeyEntry::hmac(config.auth_hmac_secret_file.clone()));
+    }
+    let (mut fixed, mut sets) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let place = entry.place().map_err(|reason| error(&"[[auth.key]]", &reason))?;
+        match place {
+            Place::JwksFile(_) | Place::JwksUrl(_) => sets.push((entry, place)),
+            _ => fixed.push(read_key(&entry, &place)?),
+        }
+    }
+    Ok((fixed, sets))
 }
 
 fn read_key(entry: &KeyEntry, place: &Place) -> Result<Key, KeysError> {

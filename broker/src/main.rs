@@ -80,6 +80,9 @@ fn announce(server: &Server) {
             "altavoz {version} listening on https://{address} (wss://{address}/ws), {workers} workers"
         );
     }
+    if let Some(address) = server.admin_addr() {
+        println!("altavoz {version} for operators on http://{address}");
+    }
     if let Some(certificate) = server.certificate().filter(|made| made.is_self_signed) {
         println!("self-signed certificate, SHA-256 {}", certificate.fingerprint);
     }

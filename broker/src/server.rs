@@ -5,7 +5,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,9 +14,8 @@ use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cluster::{self, Bell, Cluster, Names};
-use crate::config::rules::Rules;
 use crate::config::{Config, WORKERS_MAX};
-use crate::control::{self, Control, Lifecycle, Phase, Shown, Signals};
+use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
@@ -34,9 +32,10 @@ use crate::worker::admission::Admission;
 use crate::worker::{Parts, Worker, make_poll};
 
 mod feed;
+mod parts;
 pub mod reload;
 
-use self::reload::{Part, Reload, ReloadError};
+use self::reload::{Reload, ReloadError};
 
 /// Connections that may wait to be accepted, per worker; the kernel caps it at `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -64,6 +63,7 @@ const CONTROL_GRACE: Duration = Duration::from_secs(2);
 pub struct Server {
     local_addr: SocketAddr,
     tls_addr: Option<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
     keyring: Option<Arc<Keyring>>,
     shared: Arc<Shared>,
     wakers: Arc<[Waker]>,
@@ -96,7 +96,8 @@ impl Server {
             true => Some(Arc::new(Keyring::load(&config.tls).map_err(io::Error::other)?)),
             false => None,
         };
-        let Doors { of_workers, plain_addr, tls_addr } = doors(&config, count, keyring.as_ref())?;
+        let Doors { of_workers, plain_addr, tls_addr, admin_addr } =
+            doors(&config, count, keyring.as_ref())?;
         let local_addr = plain_addr.or(tls_addr).ok_or(io::ErrorKind::InvalidInput)?;
         let mut reload = Reload::new(config.clone());
         let config = Arc::new(config);
@@ -114,9 +115,10 @@ impl Server {
         let shared = Arc::new(shared.with_ways(ways(&config, &bell)));
         let names = Names::new(&config.backplane, &sys::host_name());
         let (seat, inside) = config.backplane.is_on().then(|| cluster::asking::pair(names)).unzip();
-        reload.add(topic_rules(&shared));
+        reload.add(parts::topic_rules(&shared));
+        reload.add(parts::token_keys(&config, &shared));
         if let Some(keyring) = &keyring {
-            reload.add(certificate(keyring, &metrics));
+            reload.add(parts::certificate(keyring, &metrics));
         }
         let admission = Arc::new(Admission::new(&config, connections_max(&config)));
         let origins = Arc::new(origins);
@@ -132,7 +134,8 @@ impl Server {
             cluster: seat,
             started,
         })?;
-        reload.add(shown(control.shown()));
+        reload.add(parts::shown(control.shown()));
+        reload.add(parts::api_keys(control.api_keys()));
         let mut workers = Vec::with_capacity(count);
         for (index, (poll, doors)) in polls.into_iter().zip(of_workers).enumerate() {
             let parts = Parts {
@@ -167,6 +170,7 @@ impl Server {
         Ok(Self {
             local_addr,
             tls_addr,
+            admin_addr,
             keyring,
             shared,
             wakers,
@@ -200,6 +204,11 @@ impl Server {
     /// The address it speaks TLS on, if it does.
     pub fn tls_addr(&self) -> Option<SocketAddr> {
         self.tls_addr
+    }
+
+    /// The address for operators, if they have one of their own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin_addr
     }
 
     /// The certificate that connections are shown now, if TLS is spoken.
@@ -254,74 +263,32 @@ impl Server {
     }
 }
 
-/// The rules for topics, and the settings that they are filled up from.
-fn topic_rules(shared: &Arc<Shared>) -> Part {
-    const SETTINGS: &[&str] = &[
-        "topic",
-        "history_messages",
-        "history_ms",
-        "history_bytes",
-        "last_ms",
-        "overload",
-        "presence",
-    ];
-    let shared = shared.clone();
-    Part::new("topic rules", SETTINGS, move |config| {
-        let (shared, rules) = (shared.clone(), Rules::new(config));
-        Ok(Box::new(move || shared.directory.replace_rules(rules)))
-    })
-}
-
-/// The certificate, whether the settings name other files or the same with something else in them.
-fn certificate(keyring: &Arc<Keyring>, metrics: &Arc<Metrics>) -> Part {
-    let (keyring, metrics) = (keyring.clone(), metrics.clone());
-    Part::new("certificate", &["tls_cert", "tls_key"], move |config| {
-        let (keyring, metrics) = (keyring.clone(), metrics.clone());
-        match keyring.prepare(&config.tls) {
-            Ok(new) => Ok(Box::new(move || {
-                keyring.replace(new);
-                metrics.tls_reloads.fetch_add(1, Ordering::Relaxed);
-                let Certificate { fingerprint, .. } = keyring.certificate();
-                tracing::info!(%fingerprint, "the certificate for new connections");
-            })),
-            Err(error) => {
-                metrics.tls_reload_errors.fetch_add(1, Ordering::Relaxed);
-                Err(error.to_string())
-            }
-        }
-    })
-}
-
-/// What the API shows of the settings, which has none of its own.
-fn shown(shown: Shown) -> Part {
-    Part::new("settings shown", &[], move |config| {
-        let (shown, config) = (shown.clone(), config.clone());
-        Ok(Box::new(move || shown.replace(&config)))
-    })
-}
-
 /// What each worker accepts from, and where that is.
 struct Doors {
     of_workers: Vec<Vec<Door>>,
     plain_addr: Option<SocketAddr>,
     tls_addr: Option<SocketAddr>,
+    admin_addr: Option<SocketAddr>,
 }
 
 fn doors(config: &Config, count: usize, keyring: Option<&Arc<Keyring>>) -> io::Result<Doors> {
     let mut of_workers: Vec<Vec<Door>> = (0..count).map(|_| Vec::new()).collect();
-    let mut open = |address: SocketAddr, keyring: Option<&Arc<Keyring>>| {
+    let mut open = |address: SocketAddr, keyring: Option<&Arc<Keyring>>, is_admin: bool| {
         let at = |error: io::Error| {
             io::Error::new(error.kind(), format!("can't listen on {address}: {error}"))
         };
         let (listeners, address) = listen(address, count).map_err(at)?;
         for (doors, listener) in of_workers.iter_mut().zip(listeners) {
-            doors.push(Door::new(listener, keyring.cloned()));
+            let door = Door::new(listener, keyring.cloned());
+            doors.push(if is_admin { door.for_operators() } else { door });
         }
         Ok::<_, io::Error>(address)
     };
-    let plain_addr = config.tls.plain.then(|| open(config.listen, None)).transpose()?;
-    let tls_addr = keyring.map(|_| open(config.tls.listen, keyring)).transpose()?;
-    Ok(Doors { of_workers, plain_addr, tls_addr })
+    let plain_addr = config.tls.plain.then(|| open(config.listen, None, false)).transpose()?;
+    let tls_addr = keyring.map(|_| open(config.tls.listen, keyring, false)).transpose()?;
+    let admin = config.admin_address();
+    let admin_addr = admin.map(|address| open(address, None, true)).transpose()?;
+    Ok(Doors { of_workers, plain_addr, tls_addr, admin_addr })
 }
 
 /// One listener per worker, all on the same address: the kernel spreads connections over them.

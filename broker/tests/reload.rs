@@ -3,6 +3,8 @@
 
 #[path = "support/feed.rs"]
 mod feed;
+#[path = "support/mint.rs"]
+mod mint;
 #[path = "support/support.rs"]
 mod support;
 
@@ -10,6 +12,9 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use broker::config::keys::digest;
+use jsonwebtoken::Header;
+use serde_json::json;
 use support::broker::Broker;
 use support::http;
 use support::ws_client::{PATIENCE, WsClient};
@@ -124,4 +129,83 @@ fn who_is_there_is_told_no_more_once_the_rule_forbids_it() {
     feed::subscribe(&mut client, "room/2");
     let answer = client.command(r#"{"id":4,"op":"presence","topic":"room/2"}"#);
     assert!(answer.contains(r#""count":1"#), "{answer}");
+}
+
+/// The table of a key to the API.
+fn api_key(key: &str) -> String {
+    format!("[[api_key]]\nname = \"k\"\nscopes = [\"read\"]\nsha256 = \"{}\"\n", digest(key))
+}
+
+/// The status of a question to the API by who has this key.
+fn ask(broker: &Broker, key: &str) -> u16 {
+    let request = format!(
+        "GET /api/v1/topics HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {key}\r\n\
+         Connection: close\r\n\r\n"
+    );
+    http::exchange(broker.address(), request.as_bytes(), PATIENCE).expect("an answer").status
+}
+
+#[test]
+fn keys_to_the_api_change_while_the_broker_runs() {
+    let running = Reloadable::start(&api_key("the first key of all"));
+    let ask = |key: &str| ask(&running.broker, key);
+    assert_eq!((ask("the first key of all"), ask("the second key")), (200, 401));
+    let line = running.reload(&api_key("the second key"));
+    assert!(line.contains(TAKEN) && line.contains("changed=api_key"), "{line}");
+    assert_eq!((ask("the first key of all"), ask("the second key")), (401, 200));
+    let line = running.reload("[[api_key]]\nname = \"k\"\nscopes = []\nsha256 = \"1\"\n");
+    assert!(line.contains(REFUSED) && line.contains("[[api_key]] number 1: scopes"), "{line}");
+    assert_eq!(ask("the second key"), 200);
+}
+
+#[test]
+fn keys_for_tokens_change_whole_or_not_at_all() {
+    const OTHER: &str = "another secret of thirty-two byte";
+    let (first, second) = (mint::file(mint::SECRET), mint::file(OTHER));
+    let key = |file: &NamedTempFile| {
+        format!("[[auth.key]]\nalg = \"HS256\"\nsecret_file = {:?}\n", mint::path(file))
+    };
+    let running = Reloadable::start(&[key(&first), api_key("the key")].concat());
+    let may = json!({"sub_allow": ["a"], "pub_allow": ["a"]});
+    let tokens = [mint::token(&may), mint::signed(&Header::default(), &may, OTHER)].map(|token| {
+        let connect = "altavoz.v1.json".to_owned();
+        [connect, format!("bearer.{token}")]
+    });
+    let open = |which: usize| {
+        let protocols = tokens[which].each_ref().map(String::as_str);
+        WsClient::connect(running.broker.address(), "/ws", &protocols).ok()
+    };
+    let mut there = open(0).expect("its token is good");
+    assert!(open(1).is_none());
+
+    let line = running.reload(&[key(&first), key(&second), api_key("the key")].concat());
+    assert!(line.contains(TAKEN) && line.contains("changed=auth"), "{line}");
+    assert!(open(0).is_some() && open(1).is_some(), "both for a while");
+    let line = running.reload(&[key(&second), api_key("the key")].concat());
+    assert!(line.contains(TAKEN), "{line}");
+    assert!(open(0).is_none() && open(1).is_some());
+    let answer = there.command(r#"{"id":1,"op":"publish","topic":"a","data":1}"#);
+    assert!(answer.contains(r#""ok""#), "who was let in stays until the token expires: {answer}");
+
+    // Something is wrong with the keys: those to the API do not change either.
+    let set = mint::file(&format!(r#"{{"keys":[{}]}}"#, mint::ED_JWK));
+    let wrong = [
+        (key(&mint::file("short")), "keys for tokens: "),
+        (
+            format!("{}[[auth.key]]\njwks_file = {:?}\n", key(&second), mint::path(&set)),
+            "sets of keys (jwks) can't change",
+        ),
+        (String::new(), "whether there are keys at all can't change"),
+    ];
+    for (keys, why) in wrong {
+        let line = running.reload(&[keys, api_key("the other key")].concat());
+        assert!(line.contains(REFUSED) && line.contains(why), "{why}: {line}");
+        assert_eq!(ask(&running.broker, "the key"), 200);
+        assert!(open(0).is_none() && open(1).is_some());
+    }
+    // The same file with another secret in it.
+    fs::write(second.path(), mint::SECRET).expect("it can be written");
+    let line = running.reload(&[key(&second), api_key("the key")].concat());
+    assert!(line.contains(TAKEN), "{line}");
+    assert!(open(0).is_some() && open(1).is_none());
 }

@@ -93,7 +93,8 @@ fn access(config: &Config, origins: &BTreeMap<String, Origin>) -> Result<(), Str
         |key: &str, value: &str| origins.get(key).unwrap_or(&Origin::Default).spell(key, value);
     let plain = config.tls.plain.then_some(("listen", config.listen));
     let sealed = config.tls.is_on().then_some(("tls_listen", config.tls.listen));
-    let mut listens = plain.into_iter().chain(sealed);
+    let admin = config.admin_address().map(|address| ("admin_listen", address));
+    let mut listens = plain.into_iter().chain(sealed).chain(admin);
     let reachable = listens.find(|(_, address)| !address.ip().is_loopback());
     if let Some((key, address)) = reachable
         && !config.has_keys()

@@ -2,6 +2,7 @@
 //! `Config` names as the parser of its value. Looks at nothing but the value.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use broker_proto::handshake::{AllowedOrigins, OriginError};
@@ -11,6 +12,14 @@ use broker_proto::topic::{Filter, TopicError};
 pub(super) fn origin(text: &str) -> Result<String, OriginError> {
     let text = text.trim().to_owned();
     AllowedOrigins::parse(std::slice::from_ref(&text)).map(|_| text)
+}
+
+/// An address and a port, or nothing.
+pub(super) fn address_or_none(text: &str) -> Result<String, String> {
+    match text.is_empty() || text.parse::<SocketAddr>().is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("an IP address and a port, such as 127.0.0.1:9090".to_owned()),
+    }
 }
 
 /// A file, or none.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use broker_proto::json::Parser;
@@ -26,6 +27,7 @@ mod access;
 mod connections;
 mod elsewhere;
 mod idempotency;
+mod pace;
 mod problem;
 mod publish;
 mod query;
@@ -33,6 +35,7 @@ mod settings;
 mod topics;
 
 use self::access::Access;
+pub use self::access::ApiKeys;
 use self::idempotency::Window;
 use self::problem::Problem;
 use super::shown::Shown;
@@ -82,6 +85,7 @@ pub(super) fn routes(api: Api, asked: Option<mpsc::Receiver<Asked>>) -> Router {
         .route("/api/v1/settings", get(settings::show))
         .route("/api/v1/nodes", get(elsewhere::nodes))
         .route("/api/openapi.json", get(async || json(OPENAPI)))
+        .layer(from_fn_with_state(api.clone(), pace::pace))
         .with_state(api)
 }
 
@@ -89,6 +93,7 @@ impl Api {
     pub(super) fn new(
         config: &Config,
         shown: Shown,
+        keys: Arc<ApiKeys>,
         desk: Desk,
         metrics: Arc<Metrics>,
         started: Instant,
@@ -96,7 +101,7 @@ impl Api {
     ) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Self {
-            access: Access::new(config, desk.verifier().clone()),
+            access: Access::new(config, keys, desk.verifier().clone()),
             shown,
             desk,
             metrics,

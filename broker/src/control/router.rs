@@ -11,7 +11,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::api::{self, Api};
+use super::api::{self, Api, ApiKeys};
 use super::shown::Shown;
 use super::{Lifecycle, Parts, Phase, answer, assets, framing};
 use crate::metrics::Metrics;
@@ -21,11 +21,11 @@ use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
 pub(super) const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The routes of the control plane.
-pub(super) fn router(parts: Parts, shown: Shown) -> Router {
+pub(super) fn router(parts: Parts, shown: Shown, keys: Arc<ApiKeys>) -> Router {
     let Parts { config, metrics, lifecycle, desk, cluster, started } = parts;
     let exposition = Arc::new(Exposition::new(metrics.clone()));
     let (handle, asked) = cluster.map(|seat| (seat.handle, seat.asked)).unzip();
-    let api = Api::new(&config, shown, desk, metrics.clone(), started, handle);
+    let api = Api::new(&config, shown, keys, desk, metrics.clone(), started, handle);
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
         .route("/readyz", get(ready).with_state(lifecycle))
@@ -42,8 +42,22 @@ pub(super) fn router(parts: Parts, shown: Shown) -> Router {
         .method_not_allowed_fallback(async || answer::method_not_allowed())
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(framing::refuse_ambiguous))
+        .layer(from_fn(hide))
         .layer(from_fn(with_common_headers))
         .layer(from_fn_with_state(metrics, count))
+}
+
+/// Marks a request that came where only clients should: what is for operators is elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct FromClients;
+
+/// What is for operators, if they have a listener of their own.
+const FOR_OPERATORS: [&str; 2] = ["/metrics", "/console"];
+
+async fn hide(request: Request, next: Next) -> Response {
+    let is_hidden = request.extensions().get::<FromClients>().is_some()
+        && FOR_OPERATORS.contains(&request.uri().path());
+    if is_hidden { answer::not_found() } else { next.run(request).await }
 }
 
 /// Whether to send clients here: not before all workers listen, nor once they are sent away.

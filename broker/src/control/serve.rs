@@ -2,7 +2,8 @@
 //! on each, in one thread.
 //!
 //! Every state has a deadline: a request head `handshake_timeout_ms`, a request
-//! `http_request_timeout_ms`, a stalled answer 10 s, and no connection lives longer than 5 minutes.
+//! `http_request_timeout_ms`, a stalled answer `write_timeout_ms`, and no
+//! connection lives longer than 5 minutes.
 //! Run by `control::start`.
 
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::Service;
 
+use super::router::FromClients;
 use super::socket::Socket;
 use super::stream::Stream;
 use super::{Handed, answer};
@@ -34,8 +36,6 @@ use crate::proxies::Proxies;
 
 /// Most HTTP connections at once; one more is answered 503.
 pub(super) const CONNECTIONS_MAX: usize = 1024;
-/// Longest time a peer may take none of an answer.
-const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Age at which a connection is asked to end after the request at work.
 const AGE_MAX: Duration = Duration::from_secs(300);
 /// Time for that request and its answer.
@@ -48,6 +48,8 @@ const BUFFER_BYTES_MIN: usize = 8192;
 struct Rules {
     patience: Duration,
     proxies: Arc<Proxies>,
+    /// Operators have a listener of their own.
+    hides: bool,
 }
 
 /// Serves until told to stop, then for as long as that says at most.
@@ -62,13 +64,15 @@ pub(super) async fn run(
     let rules = Rules {
         patience: Duration::from_millis(config.http_request_timeout_ms),
         proxies: Proxies::new(&config.proxies).into(),
+        hides: config.admin_address().is_some(),
     };
+    let stall = Duration::from_millis(config.write_timeout_ms);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             Some(handed) = handed.recv() => {
                 if connections.len() < connections_max {
-                    take(handed, &mut connections, (&http, &rules), &router, &stopping);
+                    take(handed, &mut connections, (&http, &rules, stall), &router, &stopping);
                 } else {
                     handed.turn_away(answer::TOO_MANY);
                 }
@@ -83,7 +87,7 @@ pub(super) async fn run(
     }
     handed.close();
     while let Ok(handed) = handed.try_recv() {
-        take(handed, &mut connections, (&http, &rules), &router, &stopping);
+        take(handed, &mut connections, (&http, &rules, stall), &router, &stopping);
     }
     let grace = stopping.borrow().unwrap_or_default();
     let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -106,7 +110,7 @@ fn http(config: &Config) -> http1::Builder {
 fn take(
     handed: Handed,
     connections: &mut JoinSet<()>,
-    (http, rules): (&http1::Builder, &Rules),
+    (http, rules, stall): (&http1::Builder, &Rules, Duration),
     router: &Router,
     stopping: &watch::Receiver<Option<Duration>>,
 ) {
@@ -118,8 +122,9 @@ fn take(
         }
     };
     let stream = Stream::new(stream, handed.tls);
-    let socket = Socket::new(handed.read, stream, STALL_TIMEOUT);
-    let (http, rules) = (http.clone(), rules.clone());
+    let socket = Socket::new(handed.read, stream, stall);
+    let hides = rules.hides && !handed.is_admin;
+    let (http, rules) = (http.clone(), Rules { hides, ..rules.clone() });
     let (router, stopping) = (router.clone(), stopping.clone());
     connections.spawn(serve(socket, handed.peer, (http, rules), router, stopping));
 }
@@ -153,7 +158,7 @@ fn log_end(peer: ClientAddress, ended: hyper::Result<()>) {
 async fn respond(
     mut request: Request<Incoming>,
     peer: ClientAddress,
-    Rules { patience, proxies }: Rules,
+    Rules { patience, proxies, hides }: Rules,
     mut router: Router,
 ) -> Result<Response, Infallible> {
     let began = Instant::now();
@@ -163,6 +168,9 @@ async fn respond(
         return Ok(answer::last_error(StatusCode::BAD_REQUEST, "bad_request", message));
     };
     request.extensions_mut().insert(client);
+    if hides {
+        request.extensions_mut().insert(FromClients);
+    }
     let response = match timeout(patience, router.call(request.map(Body::new))).await {
         Ok(response) => response?,
         Err(_) => {

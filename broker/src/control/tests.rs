@@ -38,7 +38,13 @@ impl Plane {
         let (socket, peer) = self.listener.accept().unwrap();
         socket.set_nonblocking(true).unwrap();
         self.sender
-            .try_hand(Handed { socket, tls: None, peer: peer.into(), read: read.to_vec() })
+            .try_hand(Handed {
+                socket,
+                tls: None,
+                is_admin: false,
+                peer: peer.into(),
+                read: read.to_vec(),
+            })
             .unwrap();
         near
     }
@@ -142,7 +148,13 @@ fn stopping_ends_idle_connections_and_takes_no_more() {
     let _near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, peer) = listener.accept().unwrap();
     let back = sender
-        .try_hand(Handed { socket, tls: None, peer: peer.into(), read: b"GET".to_vec() })
+        .try_hand(Handed {
+            socket,
+            tls: None,
+            is_admin: false,
+            peer: peer.into(),
+            read: b"GET".to_vec(),
+        })
         .unwrap_err();
     assert_eq!(back.read, b"GET");
 }

@@ -27,6 +27,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub struct Door {
     listener: TcpListener,
     keyring: Option<Arc<Keyring>>,
+    is_admin: bool,
     accepting: Accepting,
     pause: Duration,
 }
@@ -45,7 +46,13 @@ pub(super) enum Accepting {
 impl Door {
     /// Accepts from `listener`; TLS is spoken if there is a keyring for it.
     pub fn new(listener: TcpListener, keyring: Option<Arc<Keyring>>) -> Self {
-        Self { listener, keyring, accepting: Accepting::OnEvent, pause: Duration::ZERO }
+        let accepting = Accepting::OnEvent;
+        Self { listener, keyring, is_admin: false, accepting, pause: Duration::ZERO }
+    }
+
+    /// The same for operators alone.
+    pub fn for_operators(self) -> Self {
+        Self { is_admin: true, ..self }
     }
 
     /// Asks for an event when someone waits.
@@ -137,7 +144,8 @@ impl Worker {
 
     fn admit(&mut self, door: usize, stream: TcpStream, peer: SocketAddr) {
         self.core.counters().accepted.add(1);
-        let keyring = self.doors[door].keyring.clone();
+        let Door { is_admin, ref keyring, .. } = self.doors[door];
+        let keyring = keyring.clone();
         let (let_in, place) = match self.let_in(peer) {
             Ok(found) => found,
             Err(refusal) => {
@@ -172,11 +180,11 @@ impl Worker {
         }
         let max = self.core.config.message_bytes_max;
         let connection = Connection::new(socket, generation, self.now, max);
-        let phase = match self.proxies.must_send_header(peer.ip()) {
+        let phase = match !is_admin && self.proxies.must_send_header(peer.ip()) {
             true => Phase::Proxied,
             false => connection.phase,
         };
-        entry.insert(Connection { let_in, place, phase, ..connection });
+        entry.insert(Connection { let_in, place, phase, is_admin, ..connection });
         self.arm(slot);
         self.core.counters().connections.add(1);
         if has_tls {

@@ -63,6 +63,8 @@ pub struct Connection {
     pub commanded: bool,
     /// It can do nothing before it has shown a token.
     pub needs_token: bool,
+    /// It came in where operators do.
+    pub is_admin: bool,
     /// What it was let in for.
     pub let_in: Entry,
     /// It stands in the run queue.
@@ -148,6 +150,7 @@ impl Connection {
             reason: None,
             commanded: false,
             needs_token: false,
+            is_admin: false,
             let_in: Entry::Client,
             queued: false,
             handshaking: false,

@@ -179,7 +179,8 @@ impl Worker {
         // Where it is the requests that name their clients, each may name another.
         let named = connection.client.filter(|_| is_named);
         let peer = named.map_or_else(|| peer.into(), |client| *client);
-        let handed = Handed { socket, tls, peer, read: read.to_vec() };
+        let is_admin = connection.is_admin;
+        let handed = Handed { socket, tls, is_admin, peer, read: read.to_vec() };
         if let Err(handed) = self.control.try_hand(handed) {
             let refusal = Refusal::unavailable("too many HTTP requests wait");
             let stream = mio::net::TcpStream::from_std(handed.socket);

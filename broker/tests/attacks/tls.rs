@@ -213,6 +213,38 @@ fn t_09_new_keys_without_end_and_early_data_get_nowhere() {
     });
 }
 
+/// By a client that can: it asks for new keys in the midst of a session of TLS 1.2, is told no, and
+/// gets nothing answered on that connection any more.
+#[test]
+fn t_06_a_renegotiation_is_refused() {
+    let Some(program) = crate::support::tools::openssl() else { return };
+    let certificate = Certificate::new();
+    on_tls(&certificate, &[], |broker| {
+        let mut client = std::process::Command::new(&program)
+            .args(["s_client", "-tls1_2", "-servername", "localhost", "-connect"])
+            .arg(broker.tls_address().to_string())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("it can be run");
+        let mut input = client.stdin.take().expect("it is piped");
+        broker.wait_for_metric("altavoz_tls_handshakes_total", 1.0, PATIENCE);
+        // A line of its own with this letter is a command to the program.
+        input.write_all(b"R\n").expect("it runs");
+        thread::sleep(Duration::from_millis(500));
+        let _ = input.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        drop(input);
+        let said = client.wait_with_output().expect("it ends");
+        let text = [said.stdout, said.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(text.contains("RENEGOTIATING"), "{text}");
+        assert!(text.contains("no renegotiation"), "{text}");
+        assert!(!text.contains("HTTP/1.1 200"), "{text}");
+        [counted("altavoz_tls_handshakes_total", 1)]
+    });
+}
+
 /// First a good pair, then broken ones. Nobody who is there is dropped, whatever is in the files.
 #[test]
 fn t_10_a_certificate_changes_under_load_and_a_broken_one_does_not() {

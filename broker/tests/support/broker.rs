@@ -21,6 +21,7 @@ pub(crate) struct Broker {
     process: Running,
     address: SocketAddr,
     tls_address: Option<SocketAddr>,
+    admin_address: Option<SocketAddr>,
 }
 
 impl Broker {
@@ -49,7 +50,16 @@ impl Broker {
             true => process.wait_for_output(START_LIMIT, tls_address),
             false => None,
         };
-        Self { process, address, tls_address }
+        let admin_address = match arguments.contains(&"--admin-listen") {
+            true => process.wait_for_output(START_LIMIT, admin_address),
+            false => None,
+        };
+        Self { process, address, tls_address, admin_address }
+    }
+
+    /// Where operators are let in.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin_address.expect("it was asked for")
     }
 
     /// Where it speaks TLS.
@@ -165,6 +175,12 @@ fn listening_address(stdout: &str) -> Option<SocketAddr> {
 fn tls_address(stdout: &str) -> Option<SocketAddr> {
     let (_, rest) = stdout.split_once(" listening on https://")?;
     rest.split_once(" (wss://")?.0.parse().ok()
+}
+
+/// Reads `altavoz VERSION for operators on http://ADDRESS`.
+fn admin_address(stdout: &str) -> Option<SocketAddr> {
+    let (_, rest) = stdout.split_once(" for operators on http://")?;
+    rest.split_once('\n')?.0.parse().ok()
 }
 
 fn sum_samples(exposition: &str, sample: &str) -> f64 {

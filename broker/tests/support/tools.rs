@@ -124,6 +124,11 @@ pub(crate) fn mosquitto() -> Option<PathBuf> {
     available("Mosquitto", debian_program(&["mosquitto"], "mosquitto"))
 }
 
+/// OpenSSL's program: the one that is installed, or else Debian's.
+pub(crate) fn openssl() -> Option<PathBuf> {
+    available("openssl", debian_program(&["openssl"], "openssl"))
+}
+
 /// nginx: the one that is installed, or else Debian's.
 pub(crate) fn nginx() -> Option<PathBuf> {
     available("nginx", debian_program(&["nginx"], "nginx"))

@@ -5,7 +5,7 @@
 //! Asked before a request's body is read. A key is compared by its SHA-256, in a time that says
 //! nothing about it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, header};
@@ -13,6 +13,7 @@ use broker_proto::topic::Topic;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
+use super::pace::Rates;
 use super::problem::Problem;
 use crate::auth::{Grants, Verifier};
 use crate::config::Config;
@@ -21,43 +22,71 @@ use crate::config::keys::{ApiKey, Scope};
 /// The longest credential that is looked at, in bytes.
 const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 
-/// The keys.
+/// The keys to the API, which may be replaced while the broker runs.
+#[derive(Debug, Default)]
+pub struct ApiKeys(RwLock<Arc<[([u8; 32], Arc<ApiKey>)]>>);
+
+/// Who is let in.
 pub(super) struct Access {
-    keys: Vec<([u8; 32], ApiKey)>,
+    keys: Arc<ApiKeys>,
+    rates: Rates,
     verifier: Arc<Verifier>,
     is_local: bool,
 }
 
 /// Who asks, and for what.
-pub(super) struct Visitor<'a> {
-    who: Who<'a>,
+pub(super) struct Visitor {
+    who: Who,
     scope: Scope,
 }
 
-enum Who<'a> {
+enum Who {
     Anyone,
-    Key(&'a ApiKey),
+    Key(Arc<ApiKey>),
     Token(Arc<Grants>),
 }
 
+impl ApiKeys {
+    /// Those of the settings.
+    pub fn new(keys: &[ApiKey]) -> Self {
+        let all = Self::default();
+        all.replace(keys);
+        all
+    }
+
+    /// From the next request on these are the keys, and no others.
+    pub fn replace(&self, keys: &[ApiKey]) {
+        let keys = keys.iter().map(|key| (bytes_of(&key.sha256), Arc::new(key.clone()))).collect();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn all(&self) -> Arc<[([u8; 32], Arc<ApiKey>)]> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 impl Access {
-    pub(super) fn new(config: &Config, verifier: Arc<Verifier>) -> Self {
-        let keys = config.api_key.iter().map(|key| (bytes_of(&key.sha256), key.clone())).collect();
-        Self { keys, verifier, is_local: config.listen.ip().is_loopback() }
+    pub(super) fn new(config: &Config, keys: Arc<ApiKeys>, verifier: Arc<Verifier>) -> Self {
+        let rates = Rates::new(config);
+        Self { keys, rates, verifier, is_local: config.listen.ip().is_loopback() }
+    }
+
+    /// Whether there is nothing that a visitor could show: then only this machine is let in.
+    pub(super) fn is_open(&self) -> bool {
+        self.keys.all().is_empty() && !self.verifier.is_active()
     }
 
     /// Lets a request in that may do this.
     ///
     /// # Errors
-    /// 401 without a key or token that is known, 403 with one that is not good for this.
-    pub(super) fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Visitor<'_>, Problem> {
-        if self.keys.is_empty() && !self.verifier.is_active() {
+    /// 401 without a key or token that is known, 403 with one that is not good for this, 429 with one
+    /// that was used too often in a second.
+    pub(super) fn admit(&self, headers: &HeaderMap, scope: Scope) -> Result<Visitor, Problem> {
+        if self.is_open() {
             if self.is_local {
                 return Ok(Visitor { who: Who::Anyone, scope });
             }
-            let message = "the API is closed: there is no [[api_key]] in the settings, and the \
-                broker listens beyond its own machine";
-            return Err(Problem::forbidden(message).last());
+            return Err(closed());
         }
         let who = self.find(credential(headers)?)?;
         let refused = match &who {
@@ -66,7 +95,11 @@ impl Access {
             _ => None,
         };
         match refused {
-            None => Ok(Visitor { who, scope }),
+            None => {
+                let visitor = Visitor { who, scope };
+                self.rates.take_for(&visitor)?;
+                Ok(visitor)
+            }
             Some(what) => {
                 let message = format!("{what} is not good for {}", name_of(scope));
                 Err(Problem::forbidden(message).last())
@@ -81,14 +114,20 @@ impl Access {
         }
     }
 
-    fn find(&self, credential: &str) -> Result<Who<'_>, Problem> {
+    /// How often one may ask.
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    fn find(&self, credential: &str) -> Result<Who, Problem> {
         let digest = Sha256::digest(credential);
         // All are compared, whichever it is.
-        let key = self.keys.iter().fold(None, |found, (known, key)| {
+        let all = self.keys.all();
+        let key = all.iter().fold(None, |found, (known, key)| {
             if bool::from(known.as_slice().ct_eq(&digest)) { Some(key) } else { found }
         });
         match key {
-            Some(key) => Ok(Who::Key(key)),
+            Some(key) => Ok(Who::Key(key.clone())),
             None if self.verifier.is_active() => match self.verifier.verify(credential, unix_s()) {
                 Ok(grants) => Ok(Who::Token(grants)),
                 Err(error) => Err(Problem::unauthorized(error.to_string()).last()),
@@ -96,6 +135,13 @@ impl Access {
             None => Err(Problem::unauthorized("the key is not known").last()),
         }
     }
+}
+
+/// What those are told who have nothing to show, where there is nothing to be shown.
+pub(super) fn closed() -> Problem {
+    let message = "the API is closed: there is no [[api_key]] in the settings, and the request or the \
+        broker's address is not of its own machine";
+    Problem::forbidden(message).last()
 }
 
 /// What a request brings.
@@ -119,7 +165,7 @@ fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs())
 }
 
-impl Visitor<'_> {
+impl Visitor {
     /// Whether this topic may be used.
     pub(super) fn covers(&self, topic: Topic<'_>) -> bool {
         match &self.who {

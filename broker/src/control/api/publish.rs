@@ -87,7 +87,7 @@ impl Api {
     /// meanwhile, so two requests with one key can't both be the first.
     fn publish(
         &self,
-        visitor: &Visitor<'_>,
+        visitor: &Visitor,
         key: Option<Key>,
         body: &Bytes,
     ) -> Result<Response, Problem> {
@@ -115,11 +115,7 @@ impl Api {
     }
 
     /// Whether all of the messages can be published.
-    fn check(
-        &self,
-        visitor: &Visitor<'_>,
-        messages: &mut Publishes<'_, '_>,
-    ) -> Result<(), Problem> {
+    fn check(&self, visitor: &Visitor, messages: &mut Publishes<'_, '_>) -> Result<(), Problem> {
         let (is_batch, count) = (messages.is_batch(), messages.len());
         if count == 0 {
             return Err(Problem::bad_request("the batch is empty"));

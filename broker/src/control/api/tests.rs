@@ -29,7 +29,8 @@ fn setup(config: &Config) -> Setup {
 fn setup_of(config: &Config, shared: Arc<Shared>) -> Setup {
     let desk = Desk::new(shared, |_| {});
     let metrics = Arc::new(Metrics::new(1));
-    let api = Api::new(config, Shown::new(config), desk, metrics, Instant::now(), None);
+    let keys = Arc::new(ApiKeys::new(&config.api_key));
+    let api = Api::new(config, Shown::new(config), keys, desk, metrics, Instant::now(), None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     Setup { router: routes(api, None), runtime }
 }
@@ -182,7 +183,7 @@ fn a_key_is_asked_for_before_the_body_and_is_good_for_what_it_says() {
     assert_eq!(read("/api/v1/connections"), 403);
     assert_eq!(read("/api/v1/settings"), 403);
     let url = "/api/v1/topics/a%2Fb/history?access_token=eye-secret";
-    assert_eq!(setup.get(url).status, 401, "a key in the URL is none");
+    assert_eq!(setup.get(url).status, 400, "a key in the URL is none");
 }
 
 #[test]

@@ -34,7 +34,8 @@ fn ask_of(config: &Config, lifecycle: Lifecycle, method: &str, path: &str) -> An
         cluster: None,
         started: std::time::Instant::now(),
     };
-    let router = router(parts, Shown::new(config));
+    let keys = Arc::new(ApiKeys::new(&config.api_key));
+    let router = router(parts, Shown::new(config), keys);
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
