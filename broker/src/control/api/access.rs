@@ -24,7 +24,10 @@ const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
 
 /// The keys to the API, which may be replaced while the broker runs.
 #[derive(Debug, Default)]
-pub struct ApiKeys(RwLock<Arc<[([u8; 32], Arc<ApiKey>)]>>);
+pub struct ApiKeys(RwLock<Arc<[Known]>>);
+
+/// A key by its SHA-256.
+type Known = ([u8; 32], Arc<ApiKey>);
 
 /// Who is let in.
 pub(super) struct Access {
@@ -60,7 +63,7 @@ impl ApiKeys {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
     }
 
-    fn all(&self) -> Arc<[([u8; 32], Arc<ApiKey>)]> {
+    fn all(&self) -> Arc<[Known]> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
