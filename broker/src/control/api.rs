@@ -4,6 +4,7 @@
 //! Everything here runs on the control plane's one thread. Topics are read and messages published
 //! directly; what only a worker knows is asked for by mail and awaited. Merged into the router.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,6 +28,7 @@ mod access;
 mod connections;
 mod elsewhere;
 mod idempotency;
+mod outcome;
 mod pace;
 mod problem;
 mod publish;
@@ -36,7 +38,7 @@ mod topics;
 
 use self::access::Access;
 pub use self::access::ApiKeys;
-use self::idempotency::Window;
+use self::idempotency::{Key, Window};
 use self::problem::Problem;
 use super::shown::Shown;
 
@@ -63,9 +65,12 @@ pub(super) struct Api {
 }
 
 /// What one request after the other works with.
+#[derive(Default)]
 struct State {
     parser: Parser,
     answered: Window,
+    /// Keys of publishes that wait for a log to be answered.
+    under_way: HashSet<Key>,
 }
 
 /// The routes of the API. What other nodes ask is answered too: `asked` is where it comes from, and
@@ -109,7 +114,7 @@ impl Api {
             started_unix_ms: now.saturating_sub(started.elapsed()).as_millis() as u64,
             cluster,
             questions: Semaphore::new(QUESTIONS_MAX),
-            state: Mutex::new(State { parser: Parser::new(), answered: Window::default() }),
+            state: Mutex::new(State::default()),
         }
     }
 

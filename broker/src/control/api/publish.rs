@@ -11,17 +11,16 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker_proto::command::{Answer, CommandError, ErrorCode, Publish};
-use broker_proto::json::{self, Publishes};
+use broker_proto::json::Publishes;
 use tokio::time::sleep;
 
 use super::access::Visitor;
-use super::idempotency::Key;
+use super::idempotency::{Key, Window};
+use super::outcome::Outcome;
 use super::problem::Problem;
 use super::{Api, State as Work};
 use crate::config::keys::Scope;
 use crate::control::router::BODY_BYTES_MAX;
-use crate::hub::log::{Placed, Waiting};
 
 /// Most messages of one request.
 const BATCH_MAX: usize = 10_000;
@@ -35,7 +34,7 @@ pub(super) async fn publish(State(api): State<Arc<Api>>, request: Request) -> Re
     take(&api, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn take(api: &Api, request: Request) -> Result<Response, Problem> {
+async fn take(api: &Arc<Api>, request: Request) -> Result<Response, Problem> {
     let visitor = api.access.admit(request.headers(), Scope::Publish)?;
     let key = Key::of(&visitor.name(), request.headers())?;
     check_head(request.headers())?;
@@ -45,7 +44,21 @@ async fn take(api: &Api, request: Request) -> Result<Response, Problem> {
             _ => Problem::bad_request("the body was not read to its end").last(),
         })?;
     api.wait_for_room().await?;
-    api.publish(&visitor, key, &body)
+    match api.publish(&visitor, key, &body)? {
+        Begun::Done(response) => Ok(response),
+        Begun::Waits { outcome, key, body } => {
+            let finished = tokio::spawn(api.clone().finish(outcome, key, body)).await;
+            finished.unwrap_or_else(|_| Err(Problem::unavailable("the broker stops")))
+        }
+    }
+}
+
+/// How far a publish got at once.
+enum Begun {
+    /// It is answered.
+    Done(Response),
+    /// Some of its messages get their places from logs.
+    Waits { outcome: Outcome, key: Option<Key>, body: Bytes },
 }
 
 /// What can be said without the body.
@@ -85,31 +98,65 @@ impl Api {
 
     /// Publishes a body, or finds what it was answered before. Nothing else of the API runs
     /// meanwhile, so two requests with one key can't both be the first.
-    fn publish(
-        &self,
-        visitor: &Visitor,
-        key: Option<Key>,
-        body: &Bytes,
-    ) -> Result<Response, Problem> {
+    fn publish(&self, visitor: &Visitor, key: Option<Key>, body: &Bytes) -> Result<Begun, Problem> {
         let now_ms = self.now_ms();
         let mut work = self.state();
-        let Work { parser, answered } = &mut *work;
-        if let Some(key) = &key
-            && let Some(answer) = answered.find(key, body, now_ms)?
-        {
-            self.metrics.http.replays.add(1);
-            let mut response = super::json(answer);
-            response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-            return Ok(response);
+        let Work { parser, answered, under_way } = &mut *work;
+        if let Some(key) = &key {
+            if let Some(answer) = answered.find(key, body, now_ms)? {
+                self.metrics.http.replays.add(1);
+                let mut response = super::json(answer);
+                response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+                return Ok(Begun::Done(response));
+            }
+            if under_way.contains(key) {
+                let message = "the first publish with this Idempotency-Key is not answered yet";
+                return Err(Problem::unavailable(message));
+            }
         }
-        let answer = parser.parse_publishes(body, |messages| {
+        let outcome = parser.parse_publishes(body, |messages| {
             let mut messages = messages?;
             self.check(visitor, &mut messages)?;
             self.carry_out(&visitor.name(), &mut messages, now_ms)
         })?;
-        let answer = Bytes::from(answer);
+        if outcome.is_complete() {
+            let answer = self.conclude(answered, key, body, outcome)?;
+            return Ok(Begun::Done(answer));
+        }
+        under_way.extend(key.clone());
+        Ok(Begun::Waits { outcome, key, body: body.clone() })
+    }
+
+    /// Waits for the places that logs give, and answers. To be run to its end even if the client
+    /// goes: what it repeats then must find this answer.
+    async fn finish(
+        self: Arc<Self>,
+        mut outcome: Outcome,
+        key: Option<Key>,
+        body: Bytes,
+    ) -> Result<Response, Problem> {
+        outcome.complete().await;
+        let mut work = self.state();
+        let Work { answered, under_way, .. } = &mut *work;
+        if let Some(key) = &key {
+            under_way.remove(key);
+        }
+        self.conclude(answered, key, &body, outcome)
+    }
+
+    /// The answer, remembered under its key.
+    fn conclude(
+        &self,
+        answered: &mut Window,
+        key: Option<Key>,
+        body: &[u8],
+        outcome: Outcome,
+    ) -> Result<Response, Problem> {
+        let count = outcome.next() as u64;
+        let answer = Bytes::from(outcome.answer()?);
+        self.metrics.http.publishes.add(count);
         if let Some(key) = key {
-            answered.remember(key, body, answer.clone(), now_ms);
+            answered.remember(key, body, answer.clone(), self.now_ms());
         }
         Ok(super::json(answer))
     }
@@ -140,58 +187,27 @@ impl Api {
         if unknown > 0 { Ok(self.desk.has_room_for(unknown)?) } else { Ok(()) }
     }
 
-    /// Publishes all, and says the place each has: an object, or an array of them.
+    /// Publishes all, in their order.
     fn carry_out(
         &self,
         publisher: &str,
         messages: &mut Publishes<'_, '_>,
         now_ms: u64,
-    ) -> Result<Vec<u8>, Problem> {
-        let (is_batch, mut out) = (messages.is_batch(), Vec::new());
-        let (mut count, mut failed) = (0, None);
+    ) -> Result<Outcome, Problem> {
+        let (mut outcome, later) = Outcome::new(messages.is_batch());
         let mut batch = self.desk.publish_at(now_ms);
-        out.extend(is_batch.then_some(b'['));
         messages.each(|message| {
-            if count > 0 {
-                out.push(b',');
-            }
-            count += 1;
+            let place = outcome.next();
             let done = message.and_then(|message| {
-                let placed = batch.publish(message, publisher, || Waiting::Nobody)?;
-                Ok((message, placed.ok_or_else(not_waited_for)?))
+                let waiting = || later.waiting(place);
+                let counted = message.count.then_some(message.topic);
+                let placed = batch.publish(message, publisher, waiting)?;
+                Ok((placed, counted.map(|topic| self.desk.subscribers_of(topic))))
             });
-            match done {
-                Ok((message, placed)) => self.write_place(&mut out, &message, placed),
-                Err(error) if is_batch => write_error(&mut out, &error),
-                Err(error) => failed = Some(error),
-            }
+            outcome.enter(done);
             Ok::<(), Problem>(())
         })?;
-        out.extend(is_batch.then_some(b']'));
-        if let Some(error) = failed {
-            return Err(error.into());
-        }
-        self.metrics.http.publishes.add(count);
         self.metrics.http.replays.add(batch.repeats());
-        Ok(out)
+        Ok(outcome)
     }
-
-    fn write_place(&self, out: &mut Vec<u8>, message: &Publish<'_>, placed: Placed) {
-        let Placed { epoch, seq, level } = placed;
-        let subscribers = message.count.then(|| self.desk.subscribers_of(message.topic));
-        json::encode_success(out, &Answer::Published { epoch, seq, level, subscribers });
-    }
-}
-
-/// The topic's log gives it its place, and this request is over by then.
-fn not_waited_for() -> CommandError {
-    CommandError::new(ErrorCode::Unavailable, "it may still be published: publish over a WebSocket")
-}
-
-/// What was fine when it was checked and is not any more: a topic was one too many.
-fn write_error(out: &mut Vec<u8>, error: &CommandError) {
-    let value = serde_json::json!({
-        "error": { "code": error.code.as_str(), "message": &*error.message }
-    });
-    out.extend_from_slice(value.to_string().as_bytes());
 }
