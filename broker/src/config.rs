@@ -24,6 +24,7 @@ pub mod keys;
 pub mod load;
 pub mod proxies;
 pub mod rules;
+pub mod store;
 pub mod tls;
 mod values;
 
@@ -35,6 +36,7 @@ use self::examples::EXAMPLES;
 use self::keys::ApiKey;
 use self::proxies::Proxies;
 use self::rules::{FLUSH_MS_MAX, Overload, Presence, RuleEntry};
+use self::store::Store;
 use self::tls::Tls;
 use self::values::{address_or_none, cookie_name, filter, log_filter, origin, path};
 
@@ -197,6 +199,11 @@ pub struct Config {
     #[command(flatten)]
     #[serde(flatten)]
     pub backplane: Backplane,
+
+    /// What is asked for under the heading Store
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub store: Store,
 
     /// Longest HTTP request head, in bytes; a longer one is answered 431, or 414 in its first line
     #[arg(long, help_heading = "Limits", value_name = "BYTES", default_value_t = 8192)]

@@ -14,6 +14,7 @@
 //! | [`control`] | HTTP: the page, health, metrics |
 //! | [`metrics`] | what is counted |
 //! | [`proxies`] | whom the broker believes about who a client is |
+//! | [`store`] | messages on disk |
 //! | [`sys`] | the operating system: descriptors, cores |
 
 pub mod auth;
@@ -26,6 +27,7 @@ pub mod keys;
 pub mod metrics;
 pub mod proxies;
 pub mod server;
+pub mod store;
 pub mod sys;
 pub mod tls;
 pub mod transport;

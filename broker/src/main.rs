@@ -39,9 +39,11 @@ fn run(config: Config) -> ExitCode {
         tracing::info!(?signal, "stopping; once more to stop at once");
         break;
     }
+    let flush = server.flusher();
     std::thread::spawn(move || {
         while let Some(signal) = signals.wait() {
             if signal != Signal::Reload {
+                flush();
                 std::process::exit(130);
             }
         }

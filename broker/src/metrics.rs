@@ -13,6 +13,7 @@ pub mod http;
 pub mod memory;
 mod pressure;
 pub mod prometheus;
+mod store;
 pub mod stream;
 
 use accounts::Accounts;
@@ -21,6 +22,7 @@ pub use cluster::ClusterMetrics;
 use http::HttpMetrics;
 pub use memory::allocated_bytes;
 pub use pressure::{Gauge, Pressure};
+pub use store::StoreMetrics;
 
 /// A number that one thread changes and any thread reads.
 ///
@@ -177,6 +179,8 @@ pub struct Metrics {
     pub cluster: ClusterMetrics,
     /// What is counted about topics that JetStream keeps.
     pub stream: stream::StreamMetrics,
+    /// What the store counts.
+    pub store: StoreMetrics,
     /// Gauge: topics in the directory.
     pub topics: AtomicU64,
     /// Gauge: bytes that wait for all connections together, held against `backlog_total_bytes_max`.
@@ -203,6 +207,7 @@ impl Metrics {
             http: HttpMetrics::default(),
             cluster: ClusterMetrics::default(),
             stream: stream::StreamMetrics::default(),
+            store: StoreMetrics::default(),
             topics: AtomicU64::new(0),
             backlog_total: AtomicU64::new(0),
             history_bytes: AtomicU64::new(0),

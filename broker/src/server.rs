@@ -13,18 +13,18 @@ use mio::Waker;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::cluster::{self, Bell, Cluster, Names};
+use crate::cluster::{self, Cluster, Names};
 use crate::config::{Config, WORKERS_MAX};
 use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::hub::mailbox::Mail;
-use crate::hub::shared::Ways;
 use crate::hub::uplink::Uplink;
 use crate::hub::workers::members;
 use crate::keys::Keys;
 use crate::metrics::{self, Metrics};
+use crate::store::{self, Keeper};
 use crate::sys;
 use crate::tls::{Certificate, Keyring};
 use crate::worker::accept::Door;
@@ -34,8 +34,10 @@ use crate::worker::{Parts, Worker, make_poll};
 mod feed;
 mod parts;
 pub mod reload;
+mod stored;
 
 use self::reload::{Reload, ReloadError};
+use self::stored::Stored;
 
 /// Connections that may wait to be accepted, per worker; the kernel caps it at `somaxconn`.
 const ACCEPT_QUEUE: i32 = 4096;
@@ -43,6 +45,8 @@ const ACCEPT_QUEUE: i32 = 4096;
 const DESCRIPTORS_RESERVED: u64 = 64;
 /// How long HTTP requests may go on when the broker stops.
 const CONTROL_GRACE: Duration = Duration::from_secs(2);
+/// How long the disk is waited for when the process is to end at once.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// A running broker.
 ///
@@ -74,6 +78,8 @@ pub struct Server {
     reload: Reload,
     demo: Option<Demo>,
     cluster: Option<Cluster>,
+    keeper: Option<Keeper>,
+    store_bell: Option<store::bell::Bell>,
 }
 
 impl Server {
@@ -83,7 +89,6 @@ impl Server {
     /// The address can't be listened on, or the system gives no more threads or descriptors. With
     /// `InvalidInput`, a setting is wrong, such as a file of a key that holds none.
     pub fn start(config: Config) -> io::Result<Self> {
-        let started = Instant::now();
         if !metrics::memory::give_back_when_idle() {
             tracing::warn!("memory that a burst needed is given back only while messages come");
         }
@@ -96,6 +101,11 @@ impl Server {
             true => Some(Arc::new(Keyring::load(&config.tls).map_err(io::Error::other)?)),
             false => None,
         };
+        let metrics = Arc::new(Metrics::new(count));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = now.as_millis() as u64;
+        let Stored { opened, mut ways, started, unix_ms } =
+            stored::open(&config, &metrics, unix_ms)?;
         let Doors { of_workers, plain_addr, tls_addr, admin_addr } =
             doors(&config, count, keyring.as_ref())?;
         let local_addr = plain_addr.or(tls_addr).ok_or(io::ErrorKind::InvalidInput)?;
@@ -106,13 +116,11 @@ impl Server {
         }
         let origins = AllowedOrigins::parse(&config.allow_origin)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
-        let metrics = Arc::new(Metrics::new(count));
         let lifecycle = Arc::new(Lifecycle::default());
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let unix_ms = now.as_millis() as u64;
-        let bell = Bell::default();
+        let uplink_bell = cluster::Bell::default();
+        ways.uplink = uplink(&config, &uplink_bell);
         let shared = Shared::new(count, &config, unix_ms).with_verifier(keys.watch()?);
-        let shared = Arc::new(shared.with_ways(ways(&config, &bell)));
+        let shared = Arc::new(shared.with_ways(ways));
         let names = Names::new(&config.backplane, &sys::host_name());
         let (seat, inside) = config.backplane.is_on().then(|| cluster::asking::pair(names)).unzip();
         reload.add(parts::topic_rules(&shared));
@@ -126,6 +134,14 @@ impl Server {
         let polls = (0..count).map(|_| make_poll()).collect::<io::Result<Vec<_>>>()?;
         let (polls, wakers): (Vec<_>, Vec<_>) = polls.into_iter().unzip();
         let wakers: Arc<[Waker]> = wakers.into();
+        let parts = || store::Parts {
+            shared: shared.clone(),
+            desk: desk(shared.clone(), wakers.clone()),
+            metrics: metrics.clone(),
+            started,
+        };
+        let store_bell = opened.as_ref().map(|opened| opened.bell().clone());
+        let keeper = opened.map(|opened| opened.start(parts())).transpose()?;
         let (control, sender, signals) = control::start(control::Parts {
             config: config.clone(),
             metrics: metrics.clone(),
@@ -158,7 +174,7 @@ impl Server {
                 config: config.clone(),
                 desk: desk(shared.clone(), wakers.clone()),
                 shared: shared.clone(),
-                bell: bell.clone(),
+                bell: uplink_bell.clone(),
                 metrics: metrics.clone(),
                 inside,
                 started,
@@ -181,6 +197,8 @@ impl Server {
             reload,
             demo,
             cluster,
+            keeper,
+            store_bell,
         })
     }
 
@@ -236,6 +254,13 @@ impl Server {
         self.reload.run(config)
     }
 
+    /// What makes sure, in two seconds at most, that all is on disk that was published: for those who
+    /// can't wait for [`stop`](Self::stop).
+    pub fn flusher(&self) -> impl Fn() + Send + 'static {
+        let bell = self.store_bell.clone();
+        move || bell.iter().for_each(|bell| bell.flush(FLUSH_LIMIT))
+    }
+
     /// Begins to stop: nobody new is let in, everyone is told when to come back.
     pub fn begin_stop(&self) {
         self.lifecycle.advance(Phase::Draining);
@@ -260,6 +285,9 @@ impl Server {
             cluster.stop();
         }
         self.control.stop(CONTROL_GRACE);
+        if let Some(keeper) = self.keeper {
+            keeper.stop();
+        }
     }
 }
 
@@ -322,11 +350,11 @@ fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Where messages go besides to this broker's subscribers, by the settings.
-fn ways(config: &Config, bell: &Bell) -> Ways {
+/// The way to other nodes, if there are any by the settings.
+fn uplink(config: &Config, bell: &cluster::Bell) -> Option<Uplink> {
     let bell = bell.clone();
     let uplink = || Uplink::new(config.mailbox_bytes_max, move || bell.ring());
-    Ways { uplink: config.backplane.is_on().then(uplink), ..Ways::default() }
+    config.backplane.is_on().then(uplink)
 }
 
 /// The way for the control plane to publish and to ask the workers.

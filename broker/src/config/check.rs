@@ -44,7 +44,23 @@ pub(super) fn together(config: &Config, origins: &BTreeMap<String, Origin>) -> R
             spell("close_timeout_ms", config.close_timeout_ms),
         ));
     }
+    store(config)?;
     tls(config, origins)
+}
+
+/// Rules that keep something on disk, and where that is.
+fn store(config: &Config) -> Result<(), String> {
+    let Some(rule) = config.topic.iter().find(|rule| rule.is_stored()) else { return Ok(()) };
+    let filter = &rule.filter;
+    if config.store.dir.as_os_str().is_empty() {
+        return Err(format!("the rule for {filter} has a store: set store_dir to its folder"));
+    }
+    if config.backplane.is_on() {
+        return Err(format!(
+            "the rule for {filter} has a store: with a backplane, what is kept is kept there"
+        ));
+    }
+    Ok(())
 }
 
 /// What has to come together for TLS, and what rules each other out.

@@ -160,6 +160,11 @@ impl RuleEntry {
         Ok(())
     }
 
+    /// Whether it has something kept on disk.
+    pub(super) fn is_stored(&self) -> bool {
+        self.store.is_some_and(|store| store != Store::None)
+    }
+
     fn over(&self, default: &Rule) -> Rule {
         Rule {
             history_messages: self.history_messages.unwrap_or(default.history_messages),

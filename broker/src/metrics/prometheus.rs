@@ -149,6 +149,7 @@ impl Collector for Scrape {
         self.encode_broker(&mut encoder)?;
         self.0.cluster.encode(&mut encoder)?;
         self.0.stream.encode(&mut encoder)?;
+        self.0.store.encode(&mut encoder)?;
         encode_process(&mut encoder)
     }
 }

@@ -1,0 +1,111 @@
+//! The topics that are stored: the number each has in the log, whether the segment at hand knows
+//! it, and the seqs that were given in the batch at hand. Writes nothing by itself.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use broker_proto::command::Level;
+
+use super::record::{Frame, Record, TopicRecord};
+use crate::config::rules::Store;
+use crate::hub::topic::Topic;
+
+/// All of them, by their numbers in the hub.
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    topics: HashMap<u64, Page>,
+    batch: u64,
+}
+
+#[derive(Debug)]
+struct Page {
+    topic: Arc<Topic>,
+    /// Its number in the store.
+    id: u64,
+    /// The segment that was told of it last.
+    told: u64,
+    /// The batch that touched it last, and the seq given last in that.
+    batch: u64,
+    seq: u64,
+}
+
+impl Book {
+    /// Enters a topic that the store knows by a number of its own.
+    pub(super) fn enter(&mut self, topic: Arc<Topic>, id: u64) {
+        self.topics.insert(topic.id(), Page { topic, id, told: 0, batch: 0, seq: 0 });
+    }
+
+    /// A batch begins.
+    pub(super) fn begin_batch(&mut self) {
+        self.batch += 1;
+    }
+
+    /// Nothing of the batch at hand was written.
+    pub(super) fn undo_batch(&mut self) {
+        let batch = self.batch;
+        self.topics.values_mut().filter(|page| page.batch == batch).for_each(|page| page.told = 0);
+    }
+
+    /// The number of a topic in the store, which the segment is told first if it does not know it.
+    pub(super) fn note(&mut self, topic: &Arc<Topic>, segment: u64, frame: &mut Frame) -> u64 {
+        let new = || Page { topic: topic.clone(), id: topic.id(), told: 0, batch: 0, seq: 0 };
+        let page = self.topics.entry(topic.id()).or_insert_with(new);
+        if page.batch != self.batch {
+            (page.batch, page.seq) = (self.batch, topic.look().seq);
+        }
+        if page.told != segment {
+            page.told = segment;
+            page.tell(page.seq, frame);
+        }
+        page.id
+    }
+
+    /// The next seq of a topic that was noted in this batch.
+    pub(super) fn next_seq(&mut self, topic: &Topic) -> u64 {
+        self.topics.get_mut(&topic.id()).map_or(0, |page| {
+            page.seq += 1;
+            page.seq
+        })
+    }
+
+    /// Takes a topic out; its number, if it was there.
+    pub(super) fn forget(&mut self, topic: &Topic) -> Option<u64> {
+        self.topics.remove(&topic.id()).map(|page| page.id)
+    }
+
+    /// The numbers in the hub of all topics.
+    pub(super) fn all(&self) -> Vec<u64> {
+        self.topics.keys().copied().collect()
+    }
+
+    /// A topic, if it is still here.
+    pub(super) fn find(&self, hub_id: u64) -> Option<&Arc<Topic>> {
+        self.topics.get(&hub_id).map(|page| &page.topic)
+    }
+
+    /// Tells the segment of a topic again, with the seq of its newest message; its number.
+    pub(super) fn tell(
+        &mut self,
+        hub_id: u64,
+        seq: u64,
+        segment: u64,
+        frame: &mut Frame,
+    ) -> Option<u64> {
+        let page = self.topics.get_mut(&hub_id)?;
+        page.told = segment;
+        page.tell(seq, frame);
+        Some(page.id)
+    }
+}
+
+impl Page {
+    fn tell(&self, seq: u64, frame: &mut Frame) {
+        let Self { topic, id, .. } = self;
+        let level = match topic.rule().store {
+            Store::Durable => Level::Durable,
+            Store::Accepted | Store::None => Level::Accepted,
+        };
+        let (epoch, name) = (topic.epoch().value(), topic.as_str());
+        frame.add(&Record::Topic(TopicRecord { id: *id, epoch, seq, level, name }));
+    }
+}

@@ -1,0 +1,198 @@
+//! How the log is kept short: when it has grown to about twice what is kept, all that is kept is
+//! written once more, a little between the batches, and the segments before are removed. What is
+//! kept is what the hub has in memory, so nothing is read for it, and what the hub has dropped is
+//! gone from the disk with the old segments.
+//!
+//! Until they are removed all is on disk at least once. Part of the keeper's thread.
+
+use std::time::{Duration, Instant};
+
+use super::disk::{DiskError, Room};
+use super::keeper::{FRAME_BYTES, Health, Keeping};
+use super::record::{MessageRecord, Record};
+use crate::config::rules::Store;
+use crate::hub::history::Kept;
+
+/// Bytes by which the log may grow beyond twice what is kept.
+const GROWTH_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes that are written between two batches.
+const STEP_BYTES: usize = 1024 * 1024;
+/// How long none is begun after one that failed.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Where it stands.
+#[derive(Debug)]
+pub(super) struct Checkpoint {
+    running: Option<Running>,
+    /// What was kept when the last one was done, in bytes on disk.
+    kept_bytes: u64,
+    bytes_max: u64,
+    not_before: Instant,
+    /// Something that was seen is not in the log.
+    is_needed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    /// The first segment that stays.
+    segment: u64,
+    /// It was needed when it began.
+    is_needed: bool,
+    /// Topics that are still to be written.
+    topics: Vec<u64>,
+}
+
+impl Checkpoint {
+    /// None is running, and nothing is known of what is kept.
+    pub(super) fn new(bytes_max: u64) -> Self {
+        let not_before = Instant::now();
+        Self { running: None, kept_bytes: 0, bytes_max, not_before, is_needed: false }
+    }
+
+    /// Whether the next piece is to be written.
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Something that was seen could not be written: only what is in memory has it still.
+    pub(super) fn need(&mut self) {
+        self.is_needed = true;
+    }
+
+    /// Whether all that was seen is in the log.
+    pub(super) fn is_exact(&self) -> bool {
+        !self.is_needed && !self.running.as_ref().is_some_and(|running| running.is_needed)
+    }
+
+    /// Whether a log of so many bytes is too long. Half of what it may take is left for the new
+    /// one; where what is kept takes most of it, not every write begins another.
+    fn is_due(&self, bytes: u64) -> bool {
+        let twice = self.kept_bytes.saturating_mul(2).saturating_add(GROWTH_BYTES);
+        let least = self.kept_bytes + self.bytes_max / 8;
+        bytes > twice.min(self.bytes_max / 2).max(least)
+    }
+}
+
+impl Keeping {
+    /// Begins a checkpoint if one is due, or goes on with it, by more than the batch before it.
+    pub(super) fn check_point(&mut self, now: Instant, batch_bytes: u64) {
+        if self.health == Health::Closed {
+            self.checkpoint.running = None;
+            return;
+        }
+        let Some(mut running) = self.checkpoint.running.take() else {
+            let is_due = self.checkpoint.is_needed || self.checkpoint.is_due(self.disk.bytes());
+            if is_due && now >= self.checkpoint.not_before {
+                self.begin(now);
+            }
+            return;
+        };
+        let done = self.go_on(&mut running, STEP_BYTES.max(2 * batch_bytes as usize));
+        match done {
+            Ok(true) => self.finish(running.segment, now),
+            Ok(false) => self.checkpoint.running = Some(running),
+            Err(_) => {
+                self.checkpoint.is_needed |= running.is_needed;
+                self.checkpoint.not_before = now + RETRY;
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        match self.disk.turn_over() {
+            Ok(()) => {}
+            Err(DiskError::Full(error)) => {
+                // The segment at hand can still be written to.
+                tracing::error!(%error, "the store can't be written anew");
+                self.counters().errors.add(1);
+                self.checkpoint.not_before = now + RETRY;
+                return;
+            }
+            Err(error) => {
+                self.fail(&error);
+                return;
+            }
+        }
+        self.dirty_since = None;
+        let is_needed = std::mem::take(&mut self.checkpoint.is_needed);
+        let (segment, topics) = (self.disk.segment(), self.book.all());
+        self.checkpoint.running = Some(Running { segment, is_needed, topics });
+    }
+
+    /// Writes about so many bytes of it; whether that was all.
+    fn go_on(&mut self, running: &mut Running, step_bytes: usize) -> Result<bool, &'static str> {
+        let mut bytes = 0;
+        while bytes < step_bytes {
+            let Some(topic) = running.topics.pop() else {
+                self.sync()?;
+                return Ok(true);
+            };
+            bytes += self.write_topic(topic)?;
+        }
+        Ok(false)
+    }
+
+    /// Writes all that is kept of a topic; how many bytes that is.
+    fn write_topic(&mut self, hub_id: u64) -> Result<usize, &'static str> {
+        let Some(topic) = self.book.find(hub_id).cloned() else { return Ok(0) };
+        let state = topic.look();
+        if state.rule().store == Store::None {
+            drop(state);
+            self.book.forget(&topic);
+            return Ok(0);
+        }
+        let kept: Vec<Kept> = state.history.iter().flat_map(|h| h.all()).cloned().collect();
+        let seq = state.seq;
+        drop(state);
+        let (mark, segment) = (self.disk.mark(), self.disk.segment());
+        let Some(id) = self.book.tell(hub_id, seq, segment, &mut self.frame) else { return Ok(0) };
+        let mut bytes = 0;
+        for Kept { message, at_ms } in kept {
+            let (seq, payload) = (message.seq(), message.payload());
+            let at_unix_ms = self.clock.unix_ms(at_ms);
+            self.frame.add(&Record::Message(MessageRecord { id, seq, at_unix_ms, payload }));
+            if self.frame.len() >= FRAME_BYTES {
+                bytes += self.frame.len();
+                self.append(mark, Room::Any)?;
+            }
+        }
+        bytes += self.frame.len();
+        self.append(mark, Room::Any)?;
+        Ok(bytes)
+    }
+
+    /// All is in the new segments: the old ones go.
+    fn finish(&mut self, segment: u64, now: Instant) {
+        let before = self.disk.bytes();
+        if let Err(error) = self.disk.remove_before(segment) {
+            tracing::warn!(%error, "old parts of the store can't be removed");
+            self.checkpoint.not_before = now + RETRY;
+        }
+        let bytes = self.disk.bytes();
+        self.checkpoint.kept_bytes = bytes;
+        self.counters().checkpoints.add(1);
+        tracing::debug!(before, bytes, "the store was written anew");
+        if matches!(self.health, Health::Full(_)) {
+            self.set_health(Health::Open);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    #[test]
+    fn a_log_is_too_long_at_twice_what_is_kept_or_at_half_of_what_it_may_take() {
+        let mut checkpoint = Checkpoint::new(1024 * MIB);
+        assert!(!checkpoint.is_due(128 * MIB) && checkpoint.is_due(129 * MIB), "hardly worth it");
+        checkpoint.kept_bytes = 100 * MIB;
+        assert!(!checkpoint.is_due(264 * MIB) && checkpoint.is_due(265 * MIB));
+        checkpoint.kept_bytes = 300 * MIB;
+        assert!(!checkpoint.is_due(512 * MIB) && checkpoint.is_due(513 * MIB));
+        checkpoint.kept_bytes = 500 * MIB;
+        assert!(!checkpoint.is_due(628 * MIB), "not again and again when all of it is kept");
+    }
+}
