@@ -54,6 +54,7 @@ await withChromium(async (browser) => {
     await untilRows(page, 'connections', 1);
     await untilRows(page, 'workers', 1);
     await untilRows(page, 'settings', 40);
+    await untilText(page, '#cluster', 'This node stands alone');
     await page.waitForFunction(() => /^[1-9]/.test(document.querySelector('#overview dd').textContent));
     assert.deepEqual(await barriers(page), [], kind);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
