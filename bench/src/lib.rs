@@ -4,10 +4,16 @@
 //! |---|---|
 //! | [`audience`] | a hub with subscribers, without sockets |
 //! | [`inputs`] | what a live dashboard sends, for `benches/` |
+//! | [`machine`] | what was measured on, in words |
 //! | [`peers`] | the broker and other servers under the same load |
+//! | [`plot`] | its result as SVG |
 //! | [`servers`] | two small servers to compare with |
+//! | [`transports`] | one feed over WebSocket, server-sent events and polls |
 
 pub mod audience;
 pub mod inputs;
+pub mod machine;
 pub mod peers;
+pub mod plot;
 pub mod servers;
+pub mod transports;

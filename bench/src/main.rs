@@ -2,7 +2,9 @@
 //! library; criterion's benchmarks are in `benches/`.
 
 use bench::peers::{self, PeersFlags};
+use bench::plot::{self, PlotFlags};
 use bench::servers;
+use bench::transports::{self, TransportsFlags};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
@@ -16,6 +18,10 @@ struct Options {
 enum Command {
     /// The broker and other servers under the same load, as a table of ratios.
     Peers(PeersFlags),
+    /// Draws what `peers --json` wrote.
+    Plot(PlotFlags),
+    /// One feed over WebSocket, server-sent events and polls, for docs/WHY-WEBSOCKET.md.
+    Transports(TransportsFlags),
     /// One of the small servers to compare with, until it is ended.
     Serve {
         /// Which.
@@ -38,6 +44,8 @@ enum Kind {
 fn main() -> anyhow::Result<()> {
     match Options::parse().command {
         Command::Peers(flags) => peers::run(&flags),
+        Command::Plot(flags) => plot::run(&flags),
+        Command::Transports(flags) => transports::run(&flags),
         Command::Serve { kind, port } => {
             broker::sys::raise_descriptor_limit();
             match kind {

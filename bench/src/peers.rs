@@ -11,11 +11,13 @@
 //! | [`round`] | one server under one load |
 //! | [`table`] | what came of all rounds |
 
+use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use serde_json::json;
 
 pub mod contender;
 pub mod round;
@@ -23,6 +25,7 @@ pub mod scenario;
 pub mod table;
 pub mod tools;
 
+use crate::machine::Machine;
 use contender::Contender;
 use round::{Bench, Figures};
 use scenario::Scenario;
@@ -47,7 +50,7 @@ pub struct PeersFlags {
     /// Connections of the scenario `idle`. All of a process's descriptors are connections there.
     #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub idle_connections: u32,
-    /// Write every round's figures to this file as JSON.
+    /// Write every round's figures to this file as JSON; `bench plot` draws them.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -92,7 +95,16 @@ pub fn run(flags: &PeersFlags) -> anyhow::Result<()> {
         rounds.extend(table.to_json());
     }
     if let Some(path) = &flags.json {
-        let text = format!("{:#}\n", serde_json::Value::Array(rounds));
+        let named = |peer: &Contender| Some((peer.name(), peer.version(&bench.tools)?));
+        let versions: BTreeMap<_, _> = available.iter().filter_map(named).collect();
+        let result = json!({
+            "machine": Machine::here().to_string(),
+            "round_count": flags.rounds,
+            "seconds": flags.seconds,
+            "versions": versions,
+            "rounds": rounds,
+        });
+        let text = format!("{result:#}\n");
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     Ok(())
@@ -108,7 +120,7 @@ fn measure(
 ) -> anyhow::Result<()> {
     let mut order: Vec<_> = [Contender::Broker]
         .into_iter()
-        .chain(available.iter().copied())
+        .chain(available.iter().copied().filter(|peer| peer.fits(scenario)))
         .chain([Contender::BrokerAgain])
         .collect();
     if number.is_multiple_of(2) {

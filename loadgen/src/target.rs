@@ -8,9 +8,12 @@ pub mod http;
 mod mqtt;
 mod native;
 mod nats;
+mod nchan;
 mod protocol;
 mod pusher;
+mod redis;
 mod servers;
+mod socketio;
 mod transport;
 mod wire;
 mod wish;
@@ -234,8 +237,10 @@ impl Target {
             Protocol::Json => Encoding::Json.open(&self.access, &wishes(topics), false, send),
             Protocol::Bin => Encoding::Bin.open(&self.access, &wishes(topics), false, send),
             Protocol::Mqtt => mqtt::open(&self.access, send),
+            Protocol::Redis => redis::open(&self.access, topics, send),
+            Protocol::Socketio => socketio::open(send),
             Protocol::Nats | Protocol::Pusher => Wait::Hello,
-            Protocol::Echo => Wait::Answers(0),
+            Protocol::Nchan | Protocol::Echo => Wait::Answers(0),
         }
     }
 
@@ -243,10 +248,11 @@ impl Target {
     /// `name`.
     pub fn welcome(&self, name: &str, topics: &[&str], send: impl FnMut(&[u8])) -> Wait {
         match self.protocol {
-            Protocol::Json | Protocol::Bin | Protocol::Echo => Wait::Answers(0),
+            Protocol::Socketio => socketio::welcome(topics, send),
             Protocol::Mqtt => mqtt::welcome(topics, send),
             Protocol::Nats => nats::welcome(&self.access, topics, send),
             Protocol::Pusher => pusher::welcome(&self.access, name, topics, send),
+            _ => Wait::Answers(0),
         }
     }
 }

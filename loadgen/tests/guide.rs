@@ -11,8 +11,13 @@ use clap::error::ErrorKind;
 use loadgen::options::Options;
 
 /// The pages, from the root of the workspace.
-const PAGES: [&str; 4] =
-    ["README.md", "docs/CONTRIBUTING.md", "docs/LOADGEN.md", "docs/MEASURING.md"];
+const PAGES: [&str; 5] = [
+    "README.md",
+    "docs/CONTRIBUTING.md",
+    "docs/LOADGEN.md",
+    "docs/MEASURING.md",
+    "docs/WHY-WEBSOCKET.md",
+];
 
 #[test]
 fn every_command_that_the_pages_show_is_one_that_is_taken() {

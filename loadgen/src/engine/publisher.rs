@@ -166,6 +166,9 @@ impl Publishers {
         self.command.clear();
         protocol.publish(&mut self.command, topic, &self.payload);
         let (frames, book) = (&mut self.frames, &mut ledger.wire);
+        if !protocol.has_frames() {
+            return frames.extend_from_slice(&self.command);
+        }
         packing.codecs.encode(packing.compression, frames, protocol.opcode(), &self.command, book);
     }
 }

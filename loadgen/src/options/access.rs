@@ -24,10 +24,10 @@ pub struct AccessFlags {
     #[arg(long, value_name = "HEADER", value_parser = clap::value_parser!(Secret))]
     pub header: Vec<Secret>,
     /// Who we are. json and bin: sent with the command connect. mqtt: the password. nats: the
-    /// token, or with --user the password. Never shown.
+    /// token, or with --user the password. redis: the password. Never shown.
     #[arg(long, env = "LOADGEN_TOKEN", hide_env_values = true, value_parser = clap::value_parser!(Secret))]
     pub token: Option<Secret>,
-    /// User name for mqtt and nats [default for mqtt, if there is a token: loadgen]
+    /// User name for mqtt, nats and redis [default for mqtt, if there is a token: loadgen]
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
     /// Key of the app, for pusher; the path of --url names it too.
@@ -48,12 +48,13 @@ impl AccessFlags {
         if self.subprotocol.as_ref().is_some_and(|name| !name.bytes().all(is_token_byte)) {
             return Err("--subprotocol is not one name".into());
         }
-        let logs_in = matches!(protocol, Protocol::Mqtt | Protocol::Nats);
+        let logs_in = matches!(protocol, Protocol::Mqtt | Protocol::Nats | Protocol::Redis);
         let name = protocol.name();
         if self.user.is_some() && !logs_in {
             return Err(format!("--user: {name} has no place for it"));
         }
-        if self.token.is_some() && matches!(protocol, Protocol::Pusher | Protocol::Echo) {
+        let has_place = logs_in || matches!(protocol, Protocol::Json | Protocol::Bin);
+        if self.token.is_some() && !has_place {
             return Err(format!(
                 "--token (LOADGEN_TOKEN): {name} has no place for it; see --header"
             ));

@@ -188,6 +188,14 @@ pub(super) fn unfit(plan: &Plan) -> Option<String> {
     if !protocol.returns_to_sender() && plan.is_round_trip {
         return Some(format!("{name} sends nothing back to its sender: it can't do echo"));
     }
+    let is_single = plan.topics_each == 1 && plan.layout.is_none();
+    let has_each_its_own = plan.publishers as usize == plan.topics.len();
+    if protocol.has_topic_in_url() && !(is_single && has_each_its_own) {
+        return Some(format!(
+            "{name} has one topic for each connection: it takes as many --publishers as topics, and \
+             subscribers of one topic"
+        ));
+    }
     if let Some(why) = WireFlags::unfit(plan) {
         return Some(why);
     }
@@ -217,5 +225,7 @@ mod tests {
         assert_eq!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Echo) }), None);
         assert_eq!(unfit(&Plan { topics_each: 0, ..plan(Protocol::Echo) }), None);
         assert!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Pusher) }).is_some());
+        assert_eq!(unfit(&plan(Protocol::Nchan)), None);
+        assert!(unfit(&Plan { publishers: 2, ..plan(Protocol::Nchan) }).is_some());
     }
 }

@@ -1,11 +1,13 @@
 //! Which protocol is spoken, and what the rest of the load generator asks of every one of them.
 //! Payloads of frames in and out; no frames, no sockets. How each does it is in its own file.
 
+use std::borrow::Cow;
+
 use broker_proto::ws::Opcode;
 use serde::{Deserialize, Serialize};
 
 use super::native::Encoding;
-use super::{Incoming, echo, mqtt, nats, pusher};
+use super::{Incoming, echo, mqtt, nats, nchan, pusher, redis, socketio};
 use crate::stamp::Shape;
 
 /// What a target speaks.
@@ -21,6 +23,12 @@ pub enum Protocol {
     Nats,
     /// Pusher protocol 7: client events on private channels.
     Pusher,
+    /// Socket.IO 4: the events subscribe, publish and message.
+    Socketio,
+    /// nchan: a WebSocket for each channel, at PATH/sub/CHANNEL and PATH/pub/CHANNEL.
+    Nchan,
+    /// Redis publish/subscribe (RESP2) over TCP, without WebSocket.
+    Redis,
     /// None: every message comes back to its sender.
     Echo,
 }
@@ -35,6 +43,9 @@ impl Protocol {
             Self::Mqtt => "mqtt",
             Self::Nats => "nats",
             Self::Pusher => "pusher",
+            Self::Socketio => "socketio",
+            Self::Nchan => "nchan",
+            Self::Redis => "redis",
             Self::Echo => "echo",
         }
     }
@@ -44,7 +55,7 @@ impl Protocol {
     pub fn subprotocol(self) -> Option<&'static str> {
         match self {
             Self::Json | Self::Bin | Self::Mqtt => Some(self.name()),
-            Self::Nats | Self::Pusher | Self::Echo => None,
+            _ => None,
         }
     }
 
@@ -52,8 +63,8 @@ impl Protocol {
     #[must_use]
     pub fn opcode(self) -> Opcode {
         match self {
-            Self::Json | Self::Pusher => Opcode::Text,
-            Self::Bin | Self::Mqtt | Self::Nats | Self::Echo => Opcode::Binary,
+            Self::Json | Self::Pusher | Self::Socketio | Self::Nchan => Opcode::Text,
+            Self::Bin | Self::Mqtt | Self::Nats | Self::Redis | Self::Echo => Opcode::Binary,
         }
     }
 
@@ -61,8 +72,8 @@ impl Protocol {
     #[must_use]
     pub fn shape(self) -> Shape {
         match self {
-            Self::Json | Self::Pusher => Shape::Json,
-            Self::Bin | Self::Mqtt | Self::Nats | Self::Echo => Shape::Raw,
+            Self::Json | Self::Pusher | Self::Socketio | Self::Nchan => Shape::Json,
+            Self::Bin | Self::Mqtt | Self::Nats | Self::Redis | Self::Echo => Shape::Raw,
         }
     }
 
@@ -82,7 +93,29 @@ impl Protocol {
     /// Whether a publisher that subscribes to its own topic gets its own messages.
     #[must_use]
     pub fn returns_to_sender(self) -> bool {
-        self != Self::Pusher
+        !matches!(self, Self::Pusher | Self::Nchan | Self::Redis)
+    }
+
+    /// Whether it is spoken over WebSocket; if not, over TCP as it is.
+    #[must_use]
+    pub fn has_frames(self) -> bool {
+        self != Self::Redis
+    }
+
+    /// Whether the topic stands in the URL, so that a connection has one topic and no more.
+    #[must_use]
+    pub fn has_topic_in_url(self) -> bool {
+        self == Self::Nchan
+    }
+
+    /// The path and query of the request line for a connection about this topic, where those of the
+    /// target are `resource`.
+    #[must_use]
+    pub fn resource<'a>(self, resource: &'a str, topic: &str, is_publisher: bool) -> Cow<'a, str> {
+        match self {
+            Self::Nchan => nchan::resource(resource, topic, is_publisher).into(),
+            _ => resource.into(),
+        }
     }
 
     /// Whether one may only publish where one subscribes.
@@ -96,7 +129,8 @@ impl Protocol {
     #[must_use]
     pub fn topic(self, topic: &str) -> String {
         match self {
-            Self::Json | Self::Bin | Self::Mqtt => topic.to_owned(),
+            Self::Json | Self::Bin | Self::Mqtt | Self::Socketio | Self::Redis => topic.to_owned(),
+            Self::Nchan => nchan::channel(topic),
             Self::Nats => topic.replace('/', "."),
             Self::Pusher => pusher::channel(topic),
             Self::Echo => String::new(),
@@ -116,6 +150,9 @@ impl Protocol {
             Self::Mqtt => mqtt::publish(out, topic, payload),
             Self::Nats => nats::publish(out, topic, payload),
             Self::Pusher => pusher::publish(out, topic, payload),
+            Self::Socketio => socketio::publish(out, topic, payload),
+            Self::Nchan => nchan::publish(out, payload),
+            Self::Redis => redis::publish(out, topic, payload),
             Self::Echo => echo::publish(out, payload),
         }
     }
@@ -130,6 +167,9 @@ impl Protocol {
             Self::Mqtt => mqtt::read(bytes),
             Self::Nats => nats::read(bytes),
             Self::Pusher => Some((pusher::read(bytes), bytes.len())),
+            Self::Socketio => Some((socketio::read(bytes), bytes.len())),
+            Self::Nchan => Some((nchan::read(bytes), bytes.len())),
+            Self::Redis => redis::read(bytes),
             Self::Echo => Some((echo::read(bytes), bytes.len())),
         }
     }
@@ -139,9 +179,9 @@ impl Protocol {
     #[must_use]
     pub fn ping(self) -> Option<&'static [u8]> {
         match self {
-            Self::Json | Self::Bin | Self::Nats | Self::Echo => None,
             Self::Mqtt => Some(mqtt::PINGREQ),
             Self::Pusher => Some(pusher::PING),
+            _ => None,
         }
     }
 
@@ -149,9 +189,10 @@ impl Protocol {
     #[must_use]
     pub fn pong(self) -> &'static [u8] {
         match self {
-            Self::Json | Self::Bin | Self::Mqtt | Self::Echo => b"",
             Self::Nats => nats::PONG,
             Self::Pusher => pusher::PONG,
+            Self::Socketio => socketio::PONG,
+            _ => b"",
         }
     }
 }

@@ -15,8 +15,10 @@ impl Client {
         now_ns: u64,
         desk: &mut Desk<'_>,
     ) -> Result<(), String> {
-        if matches!(self.framing, Framing::Http(_)) {
-            return self.decode_http(bytes, now_ns, desk);
+        match self.framing {
+            Framing::Frames(_) => {}
+            Framing::Http(_) => return self.decode_http(bytes, now_ns, desk),
+            Framing::Bare => return self.decode_bare(bytes, now_ns, desk),
         }
         // What was inflated is borrowed while the desk's other parts are needed.
         let mut scratch = std::mem::take(&mut desk.codecs.scratch);

@@ -2,7 +2,7 @@
 //! on one connection. Turns bytes into the same deliveries as frames would be. Part of the client,
 //! which owns the socket and the stage.
 
-use super::{Change, Client, Desk, Duty, Framing, Stage, Talk};
+use super::{Client, Desk, Duty, Framing, Stage, Talk};
 use crate::target::http::{Events, Past, Response, past_request, stream_request};
 use crate::target::{POLL_LIMIT_MAX, Polling, Transport};
 
@@ -205,15 +205,6 @@ impl Client {
             }
             _ => Ok(()),
         }
-    }
-
-    /// Ends a connection that speaks HTTP, which takes no handshake; none for others.
-    pub(super) fn close_http(&mut self) -> Option<Change> {
-        let is_http = matches!(self.framing, Framing::Http(_));
-        (is_http && self.is_ready()).then(|| {
-            self.stage = Stage::Closing { is_answered: true };
-            self.end(String::new())
-        })
     }
 }
 

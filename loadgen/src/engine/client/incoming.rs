@@ -203,15 +203,24 @@ impl Plan {
 
     /// The topics that a client with this duty subscribes to.
     pub(super) fn names_for(&self, duty: Duty) -> Vec<&str> {
-        let name = |topic: u32| self.topics[topic as usize].as_str();
+        let subscribes = self.target.protocol.publishers_subscribe();
         match duty {
-            Duty::Subscribe { subscriber, .. } => self.topics_of(subscriber).map(name).collect(),
-            Duty::Publish { publisher } if self.target.protocol.publishers_subscribe() => {
-                let topics = publisher..self.topics.len() as u32;
-                topics.step_by(self.publishers as usize).map(name).collect()
-            }
-            Duty::Publish { .. } => Vec::new(),
+            Duty::Publish { .. } if !subscribes => Vec::new(),
+            _ => self.names_of(duty).collect(),
         }
+    }
+
+    /// The topics that a client with this duty has to do with.
+    pub(super) fn names_of(&self, duty: Duty) -> impl Iterator<Item = &str> {
+        let (subscriber, publisher) = match duty {
+            Duty::Subscribe { subscriber, .. } => (Some(subscriber), None),
+            Duty::Publish { publisher } => (None, Some(publisher)),
+        };
+        let subscribed = subscriber.into_iter().flat_map(|subscriber| self.topics_of(subscriber));
+        let published = publisher.into_iter().flat_map(|publisher| {
+            (publisher..self.topics.len() as u32).step_by(self.publishers as usize)
+        });
+        subscribed.chain(published).map(|topic| self.topics[topic as usize].as_str())
     }
 
     /// The stamp of a message as it must be on this topic, or none.
@@ -219,7 +228,7 @@ impl Plan {
         let stamp = self.body.read(payload)?;
         let name = self.topics.get(stamp.topic as usize)?;
         let is_ours = stamp.run == self.run
-            && name.as_bytes() == topic
+            && (name.as_bytes() == topic || self.target.protocol.has_topic_in_url())
             && payload.len() == self.payload_bytes
             && (1..=self.schedule.messages_of(stamp.topic)).contains(&stamp.seq)
             && stamp.publisher == self.publisher_of(stamp.topic);

@@ -4,7 +4,7 @@
 use broker_proto::handshake::{ClientHandshake, HeadLimits, HeadScanner};
 use broker_proto::ws::deflate::{Agreement, Offer};
 
-use crate::target::{Access, Server, Target};
+use crate::target::{Access, Target};
 
 /// A request was sent, its response is not complete.
 pub(super) struct Upgrading {
@@ -23,7 +23,7 @@ pub(super) struct Upgraded {
 
 impl Upgrading {
     /// The state to wait in, and the request to send.
-    pub(super) fn begin(target: &Target, server: &Server) -> (Self, Vec<u8>) {
+    pub(super) fn begin(target: &Target, host: &str, resource: &str) -> (Self, Vec<u8>) {
         let mut handshake = ClientHandshake::new(fastrand::u128(..).to_ne_bytes());
         if target.wire.deflates {
             handshake = handshake.with_deflate(Offer::BROWSER);
@@ -33,7 +33,6 @@ impl Upgrading {
         let headers: Vec<_> =
             headers.iter().map(|(name, value)| (name.as_str(), value.reveal())).collect();
         let offered = target.subprotocols();
-        let Server { host, resource, .. } = server;
         handshake.write_request(&mut request, host, resource, &offered, &headers);
         (Self { handshake, scanner: HeadScanner::for_response(), head: Vec::new() }, request)
     }
@@ -64,7 +63,8 @@ mod tests {
     fn the_request_asks_for_the_subprotocol_and_carries_the_headers() {
         let mut target = Target::resolve("ws://127.0.0.1:1/a?b=c", Protocol::Mqtt).unwrap();
         let request = |target: &Target| {
-            let (_, request) = Upgrading::begin(target, target.servers.first());
+            let server = target.servers.first();
+            let (_, request) = Upgrading::begin(target, &server.host, &server.resource);
             String::from_utf8(request).unwrap()
         };
         let plain = request(&target);
