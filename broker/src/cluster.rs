@@ -7,6 +7,8 @@
 
 use std::io;
 use std::sync::Arc;
+#[cfg(feature = "nats")]
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -55,10 +57,13 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The way to topics and workers.
     pub desk: Desk,
-    /// What the workers share: in its uplink lies what is to be sent.
+    /// What the workers share: in its uplink lies what is to be sent, in its log what JetStream is
+    /// to order.
     pub shared: Arc<Shared>,
-    /// Rung when something lies there.
+    /// Rung when something lies in the uplink.
     pub bell: Bell,
+    /// Rung when something comes into that log.
+    pub log_bell: Bell,
     /// All counters.
     pub metrics: Arc<Metrics>,
     /// Its name, the list of nodes, and the way of questions.
@@ -67,7 +72,7 @@ pub struct Parts {
     pub started: Instant,
 }
 
-/// Wakes the cluster's thread when something lies in the uplink.
+/// Wakes a task of the cluster's thread when something lies in what it reads.
 #[derive(Clone, Debug, Default)]
 pub struct Bell(Arc<Notify>);
 
@@ -102,6 +107,8 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let secrets = connection::Secrets::read(&parts.config.backplane)
             .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
+        // Not ready before what the other nodes published has been read.
+        parts.metrics.stream.is_behind.store(1, Ordering::Relaxed);
         let (stop, stopping) = watch::channel(false);
         let thread = std::thread::Builder::new()
             .name("cluster".into())

@@ -19,7 +19,9 @@ use crate::control::{self, Control, Lifecycle, Phase, Signals};
 use crate::demo::Demo;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
+use crate::hub::log::Log;
 use crate::hub::mailbox::Mail;
+use crate::hub::shared::Ways;
 use crate::hub::uplink::Uplink;
 use crate::hub::workers::members;
 use crate::keys::Keys;
@@ -117,8 +119,8 @@ impl Server {
         let origins = AllowedOrigins::parse(&config.allow_origin)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
         let lifecycle = Arc::new(Lifecycle::default());
-        let uplink_bell = cluster::Bell::default();
-        ways.uplink = uplink(&config, &uplink_bell);
+        let (uplink_bell, log_bell) = (cluster::Bell::default(), cluster::Bell::default());
+        ways_to_nodes(&config, [&uplink_bell, &log_bell], &mut ways);
         let shared = Shared::new(count, &config, unix_ms).with_verifier(keys.watch()?);
         let shared = Arc::new(shared.with_ways(ways));
         let names = Names::new(&config.backplane, &sys::host_name());
@@ -175,6 +177,7 @@ impl Server {
                 desk: desk(shared.clone(), wakers.clone()),
                 shared: shared.clone(),
                 bell: uplink_bell.clone(),
+                log_bell: log_bell.clone(),
                 metrics: metrics.clone(),
                 inside,
                 started,
@@ -350,11 +353,15 @@ fn bound(address: SocketAddr, shares_port: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// The way to other nodes, if there are any by the settings.
-fn uplink(config: &Config, bell: &cluster::Bell) -> Option<Uplink> {
-    let bell = bell.clone();
-    let uplink = || Uplink::new(config.mailbox_bytes_max, move || bell.ring());
-    config.backplane.is_on().then(uplink)
+/// The ways to other nodes, if there are any by the settings: one for what passes, and one for what
+/// is kept.
+fn ways_to_nodes(config: &Config, bells: [&cluster::Bell; 2], ways: &mut Ways) {
+    if config.backplane.is_on() {
+        let [uplink_bell, log_bell] = bells.map(Clone::clone);
+        let bytes_max = config.mailbox_bytes_max;
+        ways.uplink = Some(Uplink::new(bytes_max, move || uplink_bell.ring()));
+        ways.replicated = Some(Log::new(bytes_max, move || log_bell.ring()));
+    }
 }
 
 /// The way for the control plane to publish and to ask the workers.

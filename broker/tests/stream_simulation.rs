@@ -44,7 +44,7 @@ enum Fate {
 
 struct Node {
     run: u64,
-    sequencer: Sequencer<u64>,
+    sequencer: Sequencer<String>,
     read_to: u64,
     is_cut_off: bool,
     /// Attempts without an answer: until when they are waited for.
@@ -158,9 +158,8 @@ impl World {
         let id = self.fates.len() as u64;
         self.fates.push(Fate::Waits);
         let topic = TOPICS[self.rng.usize(..TOPICS.len())];
-        let text = id.to_string();
-        let payload = Payload::Json(text.as_bytes());
-        self.nodes[node].sequencer.submit(topic, 0, payload, id, self.now_ms);
+        let (sequencer, now_ms) = (&mut self.nodes[node].sequencer, self.now_ms);
+        sequencer.submit(topic, 0, id.to_string(), |id| Payload::Json(id.as_bytes()), now_ms);
     }
 
     /// Carries out what a node wants, and its deadlines.
@@ -185,8 +184,8 @@ impl World {
         }
     }
 
-    fn give_up(&mut self, waiters: &[u64], why: GivenUp) {
-        for &id in waiters {
+    fn give_up(&mut self, waiters: &[String], why: GivenUp) {
+        for id in waiters.iter().map(|text| id_of(text.as_bytes())) {
             assert_eq!(self.fates[id as usize], Fate::Waits, "{id} was answered twice");
             self.fates[id as usize] = match why {
                 GivenUp::NotPublished => Fate::Not,
@@ -244,7 +243,7 @@ impl World {
 
     fn take(&mut self, at: usize, number: u64, topic: &str, bytes: &[u8]) {
         let record = Record::decode(bytes).expect("only records are stored");
-        let ids: Vec<u64> = record.payloads().map(id_of).collect();
+        let ids: Vec<u64> = record.payloads().map(|payload| id_of(payload.bytes())).collect();
         let node = &mut self.nodes[at];
         node.read_to = number;
         match node.sequencer.handle_record(0, number, topic, &record) {
@@ -252,6 +251,7 @@ impl World {
             Seen::Foreign { skip: 0, lost } => assert!(lost.is_empty(), "nothing was dropped"),
             Seen::Foreign { skip, .. } => panic!("{skip} numbers were taken twice"),
             Seen::Own(waiters) => {
+                let waiters: Vec<u64> = waiters.iter().map(|text| id_of(text.as_bytes())).collect();
                 assert_eq!(waiters, ids, "the answers go to those who asked");
                 for id in waiters {
                     assert_eq!(self.fates[id as usize], Fate::Waits, "{id} was answered twice");
@@ -329,8 +329,8 @@ impl World {
     }
 }
 
-fn id_of(payload: Payload<'_>) -> u64 {
-    let text = std::str::from_utf8(payload.bytes()).expect("digits");
+fn id_of(bytes: &[u8]) -> u64 {
+    let text = std::str::from_utf8(bytes).expect("digits");
     text.parse().expect("digits")
 }
 

@@ -12,6 +12,8 @@ use super::departures::Departures;
 use super::envelope::Seal;
 use super::receiving::Receiving;
 use super::sending::Sending;
+use super::stream::link::Link;
+use super::stream::replica::Replica;
 use super::{Names, Parts, subject};
 
 /// Changes of what is wanted that wait for the receiving task; the sending one then waits too.
@@ -19,11 +21,11 @@ const CHANGES_MAX: usize = 1024;
 
 /// Runs until it is told to stop.
 pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Receiver<bool>) {
-    let Parts { config, desk, shared, bell, metrics, inside, started } = parts;
+    let Parts { config, desk, shared, bell, log_bell, metrics, inside, started } = parts;
     let Inside { names, nodes, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
     let joined = async {
-        let bus = Bus::connect(&config, names, &secrets, metrics).await?;
+        let bus = Bus::connect(&config, names, &secrets, metrics.clone()).await?;
         let Names { cluster, run, .. } = &*bus.names;
         let subjects =
             [format!("{cluster}.b"), format!("{cluster}.q"), subject::of_answers(cluster, *run)];
@@ -44,6 +46,16 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
         }
     };
     let (desk, seal) = (Arc::new(desk), Arc::new(Seal::new(&secrets.shared)));
+    let link = Link {
+        replica: Replica::new(bus.clone(), &config),
+        desk: desk.clone(),
+        shared: shared.clone(),
+        bell: log_bell,
+        metrics,
+        started,
+        held_bytes: 0,
+    };
+    let link = tokio::spawn(link.run(stopping.clone()));
     let (changes, changed) = mpsc::channel(CHANGES_MAX);
     let (pleas, pleaded) = mpsc::channel(1);
     let receiving = Receiving {
@@ -74,5 +86,8 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
     sending.run(pleaded, outgoing, stopping).await;
     if let Err(error) = receiving.await {
         tracing::error!(%error, "the task that receives from other nodes has failed");
+    }
+    if let Err(error) = link.await {
+        tracing::error!(%error, "the task that orders topics by JetStream has failed");
     }
 }

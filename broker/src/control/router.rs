@@ -3,6 +3,7 @@
 //! Knows no sockets, so that tests call it without one. Built once by `control::start`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -28,7 +29,7 @@ pub(super) fn router(parts: Parts, shown: Shown, keys: Arc<ApiKeys>) -> Router {
     let api = Api::new(&config, shown, keys, desk, metrics.clone(), started, handle);
     let mut router = Router::new()
         .route("/healthz", get(async || "ok"))
-        .route("/readyz", get(ready).with_state(lifecycle))
+        .route("/readyz", get(ready).with_state((lifecycle, metrics.clone())))
         .route("/metrics", get(scrape).with_state(exposition))
         .route("/ws", get(async || answer::upgrade_required()))
         .route("/sse", get(async |uri: Uri| answer::again_on_a_fresh_connection(&uri)))
@@ -60,10 +61,13 @@ async fn hide(request: Request, next: Next) -> Response {
     if is_hidden { answer::not_found() } else { next.run(request).await }
 }
 
-/// Whether to send clients here: not before all workers listen, nor once they are sent away.
-async fn ready(State(lifecycle): State<Arc<Lifecycle>>) -> Response {
+/// Whether to send clients here: not before all workers listen and what other nodes published has
+/// been read, nor once they are sent away.
+async fn ready(State((lifecycle, metrics)): State<(Arc<Lifecycle>, Arc<Metrics>)>) -> Response {
+    let is_behind = metrics.stream.is_behind.load(Ordering::Relaxed) != 0;
     let (status, phase) = match lifecycle.phase() {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
+        Phase::Ready if is_behind => (StatusCode::SERVICE_UNAVAILABLE, "reading"),
         Phase::Ready => (StatusCode::OK, "ready"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };

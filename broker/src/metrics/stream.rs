@@ -12,6 +12,8 @@ use super::prometheus::{encode_counter, encode_gauge};
 pub struct StreamMetrics {
     /// Gauge: 1 while all that JetStream holds has been read and publishes are taken.
     pub is_ready: AtomicU64,
+    /// Gauge: 1 from the start until all that JetStream held then has been read.
+    pub is_behind: AtomicU64,
     /// Gauge: records that JetStream has not answered.
     pub in_flight: AtomicU64,
     /// Gauge: records that are still to be read.

@@ -125,6 +125,11 @@ impl Broker {
         self.process.id()
     }
 
+    /// Sends it a signal.
+    pub(crate) fn send_signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
     /// Asks it to stop (SIGTERM) without waiting.
     pub(crate) fn send_sigterm(&self) {
         self.process.signal(Signal::TERM);

@@ -147,11 +147,12 @@ impl<P> Order<P> {
     /// No record has room for it.
     pub fn push(
         &mut self,
-        payload: Payload<'_>,
         waiter: P,
+        payload: impl FnOnce(&P) -> Payload<'_>,
         deadline_ms: u64,
         limits: &Limits,
     ) -> Result<(), P> {
+        let payload = payload(&waiter);
         if Draft::bytes_for(payload) > limits.record_bytes_max {
             return Err(waiter);
         }

@@ -152,10 +152,15 @@ impl<P> Replica<P> {
     ///
     /// # Errors
     /// No stream holds the topic.
-    pub fn submit(&mut self, topic: Topic<'_>, payload: Payload<'_>, waiter: P) -> Result<(), P> {
+    pub fn submit(
+        &mut self,
+        topic: Topic<'_>,
+        waiter: P,
+        payload: impl FnOnce(&P) -> Payload<'_>,
+    ) -> Result<(), P> {
         let Some(stream) = self.plan.stream_of(topic) else { return Err(waiter) };
         let now_ms = self.now_ms();
-        self.sequencer.submit(topic.as_str(), stream, payload, waiter, now_ms);
+        self.sequencer.submit(topic.as_str(), stream, waiter, payload, now_ms);
         if !self.is_ready {
             self.sequencer.handle_away();
         }

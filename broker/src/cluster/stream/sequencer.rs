@@ -4,7 +4,7 @@
 //!
 //! Sans-IO: what happens comes in by `handle_*`, what is to be done is taken with
 //! [`poll_effect`](Sequencer::poll_effect), and the time is passed in. Used by
-//! [`Engine`](super::engine) alone, and by simulations.
+//! [`Replica`](super::replica::Replica) alone, and by simulations.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -124,14 +124,14 @@ impl<P> Sequencer<P> {
         &mut self,
         topic: &str,
         stream: usize,
-        payload: Payload<'_>,
         waiter: P,
+        payload: impl FnOnce(&P) -> Payload<'_>,
         now_ms: u64,
     ) {
         let key = self.key_of(topic, stream);
         let deadline_ms = now_ms + self.settings.timeout_ms;
         let entry = &mut self.entries[key as usize];
-        match entry.order.push(payload, waiter, deadline_ms, &self.settings.limits) {
+        match entry.order.push(waiter, payload, deadline_ms, &self.settings.limits) {
             Ok(()) => self.look_at(key),
             Err(waiter) => {
                 self.effects.push_back(Effect::GiveUp(vec![waiter], GivenUp::TooLarge));

@@ -1,0 +1,163 @@
+//! Between the hub and the streams: what lies in the hub's log is submitted, and what the streams
+//! tell is committed. One task; the only one that gives replicated topics their seqs.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use broker_proto::command::{CommandError, ErrorCode};
+use broker_proto::topic::Topic as TopicName;
+use tokio::sync::watch;
+
+use super::order::GivenUp;
+use super::replica::{Commit, Event, Replica};
+use crate::cluster::Bell;
+use crate::hub::Shared;
+use crate::hub::desk::Desk;
+use crate::hub::log::{Entry, Log, Pending, Work};
+use crate::hub::topic::Topic;
+use crate::metrics::Metrics;
+
+/// Bytes of payloads that wait to be stored; beyond, the log is not emptied and slows publishers
+/// down.
+const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+const AWAY: &str = "not published: the topic's order is made by NATS, which is away";
+
+/// The task between hub and streams.
+#[derive(Debug)]
+pub struct Link {
+    /// The way to topics and workers.
+    pub desk: Arc<Desk>,
+    /// What holds the log.
+    pub shared: Arc<Shared>,
+    /// Rings when something comes into the log.
+    pub bell: Bell,
+    /// This node's copy of the streams.
+    pub replica: Replica<Waiter>,
+    /// All counters.
+    pub metrics: Arc<Metrics>,
+    /// When the broker's clock began.
+    pub started: Instant,
+    /// Bytes of payloads that wait to be stored.
+    pub held_bytes: usize,
+}
+
+/// A publish that waits for its place.
+#[derive(Debug)]
+pub struct Waiter {
+    topic: Arc<Topic>,
+    pending: Pending,
+}
+
+impl Link {
+    /// Runs until the broker stops.
+    pub async fn run(mut self, mut stopping: watch::Receiver<bool>) {
+        let shared = self.shared.clone();
+        let Some(log) = &shared.ways().replicated else { return };
+        log.refuse_all(AWAY);
+        loop {
+            tokio::select! {
+                () = self.bell.rung(), if self.held_bytes < HELD_BYTES_MAX => self.take(log),
+                event = self.replica.next() => self.handle(event, log),
+                // An error means that nobody can say stop any more, which is as good.
+                _ = stopping.wait_for(|stop| *stop) => return log.refuse_all(AWAY),
+            }
+        }
+    }
+
+    /// Submits what lies in the log.
+    fn take(&mut self, log: &Log) {
+        let mut entries = VecDeque::new();
+        let slowed = log.take(&mut entries);
+        for Entry { topic, work } in entries {
+            match work {
+                Work::Publish(pending) => self.submit(topic, pending),
+                Work::Forgotten => self.replica.forget(topic.name()),
+                // Published already; only the log on disk is for these.
+                Work::Written(_) => {}
+            }
+        }
+        self.desk.commit_at(self.now_ms()).wake(slowed);
+    }
+
+    fn submit(&mut self, topic: Arc<Topic>, pending: Pending) {
+        self.held_bytes += pending.payload().bytes().len();
+        let name = topic.clone();
+        let waiter = Waiter { topic, pending };
+        let submitted = self.replica.submit(name.name(), waiter, |waiter| waiter.pending.payload());
+        if let Err(waiter) = submitted {
+            // Its rule has changed since it was published.
+            self.fail(vec![waiter], GivenUp::NotPublished);
+        }
+    }
+
+    fn handle(&mut self, event: Event<Waiter>, log: &Log) {
+        match event {
+            Event::Commit(commit) => self.commit(commit),
+            Event::GivenUp(waiters, why) => self.fail(waiters, why),
+            Event::Ready => {
+                tracing::info!("all that JetStream holds has been read");
+                self.metrics.stream.is_behind.store(0, Ordering::Relaxed);
+                log.accept_again();
+            }
+            Event::Away => {
+                tracing::warn!("JetStream is away: nothing is published on topics that it orders");
+                log.refuse_all(AWAY);
+            }
+        }
+    }
+
+    fn commit(&mut self, mut commit: Commit<Waiter>) {
+        let Ok(name) = TopicName::new(&commit.topic) else { return };
+        let epoch = commit.epoch();
+        let mut commits = self.desk.commit_at(self.clock_at(commit.unix_ms));
+        if commit.waiters.is_empty() {
+            for (seq, payload) in commit.messages() {
+                if commits.commit_foreign(name, epoch, seq, payload).is_err() {
+                    tracing::warn!(topic = commit.topic, "no room for another node's topic");
+                    return;
+                }
+            }
+            return;
+        }
+        let first = commit.messages().next().map_or(0, |(seq, _)| seq);
+        for (seq, waiter) in (first..).zip(std::mem::take(&mut commit.waiters)) {
+            let Waiter { topic, pending } = waiter;
+            let bytes = pending.payload().bytes().len();
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
+            commits.commit(&topic, epoch, seq, pending, commit.level);
+        }
+    }
+
+    fn fail(&mut self, waiters: Vec<Waiter>, why: GivenUp) {
+        let mut commits = self.desk.commit_at(self.now_ms());
+        for Waiter { topic, pending } in waiters {
+            let bytes = pending.payload().bytes().len();
+            self.held_bytes = self.held_bytes.saturating_sub(bytes);
+            commits.fail(&topic, pending, error_of(why));
+        }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// The broker's clock at a time of day; 0 for what was before the broker.
+    fn clock_at(&self, unix_ms: u64) -> u64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age_ms = (now.as_millis() as u64).saturating_sub(unix_ms);
+        self.now_ms().saturating_sub(age_ms)
+    }
+}
+
+fn error_of(why: GivenUp) -> CommandError {
+    let (code, message) = match why {
+        GivenUp::NotPublished => {
+            (ErrorCode::Unavailable, "not published: NATS took it not in time")
+        }
+        GivenUp::Unsure => (ErrorCode::Unavailable, "may have been published: NATS did not answer"),
+        GivenUp::TooLarge => (ErrorCode::TooLarge, "longer than the cluster's NATS takes"),
+    };
+    CommandError::new(code, message)
+}

@@ -1,0 +1,184 @@
+//! What clients of a cluster saw and were told, and whether that can be true: acknowledged messages
+//! are there, nothing comes twice, nothing is missing without a notice, and all saw one order.
+//!
+//! A file that needs it takes it in with `#[path = "support/ledger.rs"] mod ledger;` beside
+//! `support`.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::ws_client::{Received, WsClient};
+
+/// How long a reader waits before it looks whether it should end.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What a subscriber saw of one topic.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    /// Messages: epoch, seq, and the number in it.
+    pub(crate) messages: Vec<(String, u64, u64)>,
+    /// Announced as missing: epoch, and the first and last seq.
+    pub(crate) gaps: Vec<(String, u64, u64)>,
+}
+
+/// What a publisher was told of its messages, by the number in them.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Acknowledged, with epoch and seq.
+    pub(crate) done: HashMap<u64, (String, u64)>,
+    /// Refused, with the message.
+    pub(crate) refused: HashMap<u64, String>,
+    /// Never answered: the connection ended first.
+    pub(crate) open: HashSet<u64>,
+}
+
+/// Subscribes to a topic in a thread of its own until `stop` is set and nothing more comes.
+pub(crate) fn subscribe(
+    address: SocketAddr,
+    topic: &str,
+    stop: &Arc<AtomicBool>,
+) -> JoinHandle<Seen> {
+    let mut client = WsClient::connect(address, "/ws", &[]).expect("the broker listens");
+    let command = format!(r#"{{"id":0,"op":"subscribe","topic":"{topic}"}}"#);
+    let answer: Value = serde_json::from_str(&client.command(&command)).expect("JSON");
+    let mut epoch = text_of(&answer["ok"]["epoch"]);
+    let (stop, mut seen) = (stop.clone(), Seen::default());
+    thread::spawn(move || {
+        loop {
+            match client.receive(GLANCE) {
+                Some(Received::Text(text)) => seen.take(&text, &mut epoch),
+                Some(Received::Ping(_)) => {}
+                None if stop.load(Ordering::Relaxed) => return seen,
+                None => {}
+                // Its broker is gone.
+                Some(_) => return seen,
+            }
+        }
+    })
+}
+
+/// Publishes so many messages on a topic in a thread of its own, at most `window` at once without an
+/// answer; their numbers begin with `first`.
+pub(crate) fn publish(
+    address: SocketAddr,
+    topic: &str,
+    (first, count, window): (u64, u64, usize),
+) -> JoinHandle<Told> {
+    let mut client = WsClient::connect(address, "/ws", &[]).expect("the broker listens");
+    let topic = topic.to_owned();
+    thread::spawn(move || {
+        let mut told = Told::default();
+        let mut next = first;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while next < first + count || !told.open.is_empty() {
+            while next < first + count && told.open.len() < window {
+                let command =
+                    format!(r#"{{"id":{next},"op":"publish","topic":"{topic}","data":{next}}}"#);
+                if client.send_text(&command).is_err() {
+                    return told;
+                }
+                told.open.insert(next);
+                next += 1;
+            }
+            match client.receive(GLANCE) {
+                Some(Received::Text(text)) => told.take(&text),
+                Some(Received::Ping(_)) => {}
+                None => assert!(Instant::now() < deadline, "{} without answer", told.open.len()),
+                Some(_) => return told,
+            }
+        }
+        told
+    })
+}
+
+impl Seen {
+    fn take(&mut self, text: &str, epoch: &mut String) {
+        let message: Value = serde_json::from_str(text).expect("JSON");
+        if let Some(seq) = message["seq"].as_u64() {
+            let number = message["data"].as_u64().expect("a number");
+            self.messages.push((epoch.clone(), seq, number));
+        } else if message["gap"].is_object() {
+            let at = |name: &str| message["gap"][name].as_u64().expect("a seq");
+            self.gaps.push((epoch.clone(), at("from"), at("to")));
+        } else if message["epoch"].is_object() {
+            *epoch = text_of(&message["epoch"]["epoch"]);
+        }
+    }
+}
+
+impl Told {
+    fn take(&mut self, text: &str) {
+        let answer: Value = serde_json::from_str(text).expect("JSON");
+        let Some(id) = answer["id"].as_u64() else { panic!("no answer of ours: {text}") };
+        assert!(self.open.remove(&id), "{id} was answered twice");
+        match answer["ok"]["seq"].as_u64() {
+            Some(seq) => drop(self.done.insert(id, (text_of(&answer["ok"]["epoch"]), seq))),
+            None => drop(self.refused.insert(id, text_of(&answer["error"]["message"]))),
+        }
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether what these saw of one topic, and what those were told who published on it, can be true.
+/// With `is_whole`, the subscribers were there all the time and missed nothing.
+pub(crate) fn check(seen: &[Seen], told: &[Told], is_whole: bool) {
+    let mut order: BTreeMap<(String, u64), u64> = BTreeMap::new();
+    let mut place_of: HashMap<u64, (String, u64)> = HashMap::new();
+    for log in seen {
+        let mut numbers = HashSet::new();
+        for (epoch, seq, number) in &log.messages {
+            assert!(numbers.insert(number), "{number} came twice to one subscriber");
+            let place = (epoch.clone(), *seq);
+            let first = *order.entry(place.clone()).or_insert(*number);
+            assert_eq!(first, *number, "two messages are {place:?}");
+            let before = place_of.entry(*number).or_insert_with(|| place.clone());
+            assert_eq!(*before, place, "{number} has two places");
+        }
+        check_holes(log);
+    }
+    for told in told {
+        for (number, place) in &told.done {
+            match place_of.get(number) {
+                Some(seen) => assert_eq!(seen, place, "{number} was acknowledged elsewhere"),
+                None => assert!(!is_whole, "{number} was acknowledged and nobody saw it"),
+            }
+        }
+        for (number, why) in &told.refused {
+            let may_be_there = !why.starts_with("not published");
+            assert!(may_be_there || !place_of.contains_key(number), "{number} is there: {why}");
+        }
+    }
+    if is_whole {
+        for log in seen {
+            assert_eq!(log.messages.len(), order.len(), "a subscriber saw less than all did");
+        }
+    }
+}
+
+/// Every seq between two messages of an epoch came or was announced as missing.
+fn check_holes(log: &Seen) {
+    for (before, after) in log.messages.iter().zip(log.messages.iter().skip(1)) {
+        if before.0 != after.0 {
+            continue;
+        }
+        assert!(after.1 > before.1, "{after:?} came after {before:?}");
+        let is_known = |seq: u64| {
+            let holds =
+                |gap: &(String, u64, u64)| gap.0 == before.0 && (gap.1..=gap.2).contains(&seq);
+            log.gaps.iter().any(holds)
+        };
+        let missing = (before.1 + 1..after.1).find(|seq| !is_known(*seq));
+        assert_eq!(missing, None, "no notice told of a hole between {before:?} and {after:?}");
+    }
+}
