@@ -1,6 +1,8 @@
 //! The pages in a real browser: Chromium opens them, they connect over their own WebSocket, their
 //! numbers move and their knobs do what they say. Leaves screenshots in cargo's target directory.
 
+#[path = "support/nats.rs"]
+mod nats;
 #[path = "support/support.rs"]
 mod support;
 
@@ -9,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use nats::NatsServer;
 use serde::Deserialize;
 use support::broker::Broker;
 use support::process::run;
@@ -108,6 +111,18 @@ fn the_console_shows_the_broker_and_acts_on_it() {
 #[test]
 fn the_console_finds_one_of_a_hundred_thousand_topics_with_a_few_requests() {
     run_script("console_many.mjs", &[], &[]);
+}
+
+#[test]
+fn the_console_shows_every_node_and_what_is_on_it() {
+    let Some(server) = NatsServer::start() else { return };
+    let url = server.url();
+    let nats = ["--backplane", "nats", "--nats-url", &url, "--reconnect-spread-ms", "200"];
+    let other = Broker::start(&[&nats[..], &["--node", "b", "--demo"]].concat());
+    let its_url = format!("http://{}/", other.address());
+    let its_id = other.process_id().to_string();
+    let settings = [&nats[..], &["--node", "a"]].concat();
+    run_script("console_cluster.mjs", &settings, &[&its_url, &its_id]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const RULES: &str = r#"
 
     [[topic]]
     filter = "demo/ticker/+"
-    history_messages = 0
+    history_messages = 1
 
     [[topic]]
     filter = "demo/firehose"

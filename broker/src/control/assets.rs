@@ -43,7 +43,7 @@ impl Asset {
 const LIVE: &[u8] = include_bytes!("../../web/index.html");
 
 /// What is there always.
-const ASSETS: [Asset; 15] = [
+const ASSETS: [Asset; 16] = [
     Asset::ours("/live", HTML, LIVE),
     Asset::ours("/console", HTML, include_bytes!("../../web/console/index.html")),
     Asset::ours(
@@ -70,6 +70,11 @@ const ASSETS: [Asset; 15] = [
         "/assets/console/connections.js",
         JAVASCRIPT,
         include_bytes!("../../web/console/connections.js"),
+    ),
+    Asset::ours(
+        "/assets/console/cluster.js",
+        JAVASCRIPT,
+        include_bytes!("../../web/console/cluster.js"),
     ),
     Asset::ours(
         "/assets/console/settings.js",

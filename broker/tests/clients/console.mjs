@@ -55,6 +55,7 @@ await withChromium(async (browser) => {
     await untilRows(page, 'workers', 1);
     await untilRows(page, 'settings', 40);
     await untilText(page, '#cluster', 'This node stands alone');
+    await page.waitForFunction(() => document.querySelector('#topics .value')?.title);
     await page.waitForFunction(() => /^[1-9]/.test(document.querySelector('#overview dd').textContent));
     assert.deepEqual(await barriers(page), [], kind);
     const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
@@ -76,6 +77,7 @@ await withChromium(async (browser) => {
   await page.waitForFunction(() => document.querySelector('#topics button')?.textContent.startsWith('demo/ticker/'));
   await page.waitForFunction(() => Number(document.querySelector('#topics td:nth-child(2)')?.textContent) > 0);
   await page.waitForSelector('#topics .spark');
+  await untilText(page, '#topics .value', '"price"');
   const first = await rowsOf(page, 'topics').first().innerText();
   await page.click('#topics-next');
   await page.waitForFunction((first) => document.querySelector('#topics tr')?.innerText.split('\t')[0] !== first.split('\t')[0], first);

@@ -1,6 +1,7 @@
 // The console's connections: all of them page by page, or the slow ones alone, which the broker
 // looks for among all; sorted by what a click on a column says.
 
+import { isHere, named, without } from "/assets/console/cluster.js";
 import { ask, at, bytes, make, row, show, whole } from "/assets/console/parts.js";
 
 const PAGE = 25;
@@ -10,7 +11,7 @@ const SLOW_MAX = 100;
 const STEPS = { all: "all", latest: "the latest", slow: "the latest, slowly" };
 /** What a column shows, and what it is sorted by; those of numbers begin with the largest. */
 const COLUMNS = [
-  ["Session", ({ session }) => session],
+  ["Session", ({ node = "", session }) => `${node} ${session}`],
   ["User", ({ user }) => user ?? ""],
   ["Address", ({ address }) => address],
   ["Protocol", ({ protocol }) => protocol],
@@ -70,17 +71,17 @@ const path = (query) => `/api/v1/connections?${new URLSearchParams(query)}`;
 
 async function findSlow() {
   const connections = [];
-  let place = after;
+  let [place, missing] = [after, []];
   for (let requests = 0; requests < REQUESTS_MAX && connections.length < SLOW_MAX; requests += 1) {
     const answer = await ask(path({ slow: true, limit: SLOW_MAX - connections.length, ...(place && { after: place }) }));
     connections.push(...answer.connections);
-    place = answer.next;
+    ({ next: place, missing } = answer);
     if (!place) break;
   }
-  return { connections, next: place };
+  return { connections, next: place, missing };
 }
 
-function showConnections({ connections, next: following }) {
+function showConnections({ connections, next: following, missing }) {
   next = following;
   const [, value] = COLUMNS[sorting.column];
   const order = (one, other) => (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : 0);
@@ -93,25 +94,27 @@ function showConnections({ connections, next: following }) {
   at("connections-next").disabled = !next;
   at("connections-first").disabled = !after;
   const nobody = at("slow-only").checked ? "Everybody keeps up." : "Nobody is connected.";
-  at("connections-note").textContent = connections.length ? "" : next ? "None so far; the next page searches on." : nobody;
+  const note = connections.length ? "" : next ? "None so far; the next page searches on." : nobody;
+  at("connections-note").textContent = `${note} ${without(missing)}`.trim();
 }
 
 function rowOf(connection) {
   const { session, user, address, protocol, mode, subscriptions, stats } = connection;
-  const isOurs = session === client.session;
-  const end = make("button", { type: "button", disabled: isOurs, onclick: () => disconnect(session) }, isOurs ? "this page" : "Close");
+  const isOurs = isHere(connection) && session === client.session;
+  const end = make("button", { type: "button", disabled: isOurs, onclick: () => disconnect(connection) }, isOurs ? "this page" : "Close");
   const step = make("span", { className: "step" }, STEPS[mode]);
   step.dataset.step = mode;
   const counts = [stats.subscriptions, stats.sent, stats.conflated, stats.dropped].map((count) => whole.format(count));
-  const cells = row(session, user ?? "–", address, protocol, step, ...counts, bytes(stats.pending_bytes), `${whole.format(stats.behind_ms)} ms`, end);
+  const cells = row(named(connection, session), user ?? "–", address, protocol, step, ...counts, bytes(stats.pending_bytes), `${whole.format(stats.behind_ms)} ms`, end);
   cells.title = subscriptions.join("\n");
   return cells;
 }
 
-async function disconnect(session) {
-  if (!confirm(`Close the connection ${session}?`)) return;
+async function disconnect({ node, session }) {
+  if (!confirm(`Close the connection ${session}${node ? ` of ${node}` : ""}?`)) return;
   try {
-    await ask(`/api/v1/connections/${session}?code=1001`, { method: "DELETE" });
+    const query = new URLSearchParams({ code: 1001, ...(node && { node }) });
+    await ask(`/api/v1/connections/${session}?${query}`, { method: "DELETE" });
     await refreshConnections();
   } catch (error) {
     at("connections-note").textContent = error.message;

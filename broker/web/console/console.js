@@ -3,6 +3,7 @@
 
 import { connect } from "/altavoz.js";
 import { access, at, bytes, clock, duration, make, row, short, show, useKey, whole } from "/assets/console/parts.js";
+import { refreshCluster } from "/assets/console/cluster.js";
 import { raiseConnections, refreshConnections } from "/assets/console/connections.js";
 import { raiseSettings, refreshSettings } from "/assets/console/settings.js";
 import { raiseTopics, refreshTopics } from "/assets/console/topics.js";
@@ -10,6 +11,8 @@ import { raiseTopics, refreshTopics } from "/assets/console/topics.js";
 const EVERY_MS = 2000;
 const SETTINGS_EVERY_MS = 30_000;
 const SECONDS_SHOWN = 120;
+/** Numbers that come late come in a heap; a rate over less than this is none. */
+const RATE_OVER_MS = 500;
 
 // ---- access: a key or a token, for this tab alone ----
 
@@ -48,6 +51,7 @@ client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
   tell("Topics", whole.format(data.topics));
   tell("Waiting", bytes(data.backlog_bytes));
   tell("Up for", duration(data.uptime_s));
+  if (before && arrived - before.arrived < RATE_OVER_MS) return;
   if (before && data.uptime_s > before.data.uptime_s) {
     const rate = (name) => Math.max(0, ((data[name] - before.data[name]) * 1000) / (arrived - before.arrived));
     tell("Received / s", short.format(rate("messages_in")));
@@ -118,7 +122,7 @@ function workerRow({ worker, numbers, received, sent, turns }, all) {
 async function refresh() {
   if (document.hidden) return;
   const ping = () => client.ping().then((ms) => (shown["Round trip"].textContent = `${ms.toFixed(1)} ms`));
-  const parts = [refreshWorkers(), refreshTopics(), refreshConnections(), client.state === "connected" && ping()];
+  const parts = [refreshWorkers(), refreshTopics(), refreshConnections(), refreshCluster(), client.state === "connected" && ping()];
   // What fails tells so in its own place, and is tried again.
   await Promise.allSettled(parts);
 }

@@ -1,5 +1,5 @@
 // The console's view of the settings, to be read only: by their keys in the settings file, those
-// that are not the default first; and what they say of a cluster.
+// that are not the default first.
 
 import { ask, at, bytes, duration, make, row, show, whole } from "/assets/console/parts.js";
 
@@ -16,10 +16,8 @@ export async function refreshSettings() {
     const answer = await ask("/api/v1/settings");
     [settings, changed] = [answer.settings, new Set(answer.changed)];
     showSettings();
-    at("cluster").textContent = clusterOf(answer.settings);
   } catch ({ message }) {
     at("settings-note").textContent = message;
-    at("cluster").textContent = message;
   }
 }
 
@@ -31,13 +29,6 @@ function showSettings() {
   show("settings", keys.map(rowOf));
   const none = at("settings-changed").checked && !wanted ? "All are the defaults." : "No setting is called so.";
   at("settings-note").textContent = keys.length ? "" : none;
-}
-
-/** What the settings say of other nodes. */
-function clusterOf({ backplane, cluster, node, nats_url }) {
-  if (backplane === "none") return "This node stands alone: no backplane is set.";
-  const name = node ? `Node ${node}` : "A node, named after its machine,";
-  return `${name} of the cluster ${cluster}, joined with the others by ${backplane} at ${nats_url.join(", ")}.`;
 }
 
 function rowOf(key) {
