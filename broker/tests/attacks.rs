@@ -1,7 +1,8 @@
-//! What strangers and bad days do to a broker, each attack as a test named by its number in the
-//! project's list of attacks: H the opening handshake, F frames, P publish and subscribe,
-//! W the HTTP API, R resources, D compression, A tokens, T TLS. All against the real process over
-//! TCP, never against a part of it.
+//! What strangers and bad days do to a broker, each attack as a test named by its id in
+//! docs/ATTACKS.md: H the opening handshake, F frames, P publish and subscribe, W the HTTP API,
+//! R resources, D compression, A tokens, T TLS. All against the real process over TCP, never
+//! against a part of it. X, the process, and some others stand in suites of their own; `table`
+//! prints where.
 //!
 //! Around every attack stand a `canary` (two bystanders that must lose nothing) and a `guard`
 //! (memory, descriptors and threads return to where they were).
@@ -27,6 +28,8 @@ mod proxies;
 mod publish;
 #[path = "attacks/resources.rs"]
 mod resources;
+#[path = "attacks/table.rs"]
+mod table;
 #[path = "attacks/tls.rs"]
 mod tls;
 #[path = "attacks/tokens.rs"]

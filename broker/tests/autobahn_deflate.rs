@@ -27,35 +27,69 @@ use support::broker::Broker;
 use support::process::{Running, run};
 use support::tools;
 
+/// Which cases are run: the suite's arguments, how many that are, and how many of them are of section
+/// 12, for which a browser's offer will do. In section 13 the suite takes those who can do without
+/// context.
+struct Selection {
+    cases: &'static [&'static str],
+    count: usize,
+    of_browsers: usize,
+}
+
 /// Two sizes of every kind of data and every choice of parameters: a thousand messages each.
-const CASES: [&str; 8] = ["-i", "12.*.3", "-i", "12.*.13", "-i", "13.*.3", "-i", "13.*.13"];
-const CASE_COUNT: usize = 24;
-/// Of these, those of section 12, for which a browser's offer will do. In section 13 the suite takes
-/// those who can do without context.
-const BROWSER_CASES: usize = 10;
-const SUITE_LIMIT: Duration = Duration::from_secs(300);
+const CUT: Selection = Selection {
+    cases: &["-i", "12.*.3", "-i", "12.*.13", "-i", "13.*.3", "-i", "13.*.13"],
+    count: 24,
+    of_browsers: 10,
+};
+/// Every size, too.
+const ALL: Selection =
+    Selection { cases: &["-i", "12.*", "-i", "13.*"], count: 216, of_browsers: 90 };
+const SUITE_LIMIT: Duration = Duration::from_secs(3600);
 const PATIENCE: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES_MAX: u32 = 16 << 20;
 const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 const AGENT: &str = "altavoz";
 
 #[test]
-fn the_broker_conforms_in_compression() {
+fn d_16_the_broker_conforms_in_compression() {
+    hold_broker("deflate-broker", &CUT);
+}
+
+#[test]
+fn d_16_the_server_role_conforms_in_compression() {
+    hold_server("deflate-server", &CUT);
+}
+
+#[test]
+fn d_16_the_client_role_conforms_in_compression() {
+    hold_client("deflate-client", &CUT);
+}
+
+/// `cargo test --release -p broker --test autobahn_deflate -- --ignored every_case`
+#[test]
+#[ignore = "takes a quarter of an hour"]
+fn d_16_every_case_of_both_sections_is_right() {
+    hold_broker("deflate-broker-all", &ALL);
+    hold_server("deflate-server-all", &ALL);
+    hold_client("deflate-client-all", &ALL);
+}
+
+fn hold_broker(name: &str, selection: &Selection) {
     let Some(python) = tools::python() else { return };
     let arguments = ["--echo", "--deflate", "--deflate-bytes-min", "0"];
     let limits = ["--message-bytes-max", "16777216", "--backlog-bytes-max", "33554432"];
     let more = ["--mailbox-bytes-max", "33554432", "--first-command-timeout-ms", "0"];
     let broker = Broker::start(&[&arguments[..], &limits, &more].concat());
-    let reports = fresh_reports("deflate-broker");
+    let reports = fresh_reports(name);
     let mut suite = Command::new(python.kosoku());
-    suite.args(CASES).arg("-o").arg(&reports).arg(broker.ws_url("/echo"));
+    suite.args(selection.cases).arg("-o").arg(&reports).arg(broker.ws_url("/echo"));
     run(&mut suite, SUITE_LIMIT).expect("kosoku runs to its end");
-    demand_conformance(&reports);
+    demand_conformance(&reports, selection);
     assert!(broker.metrics("altavoz_deflate_in_bytes_total") > 0.0, "nothing was compressed");
 }
 
-#[test]
-fn the_server_role_conforms_in_compression() {
+fn hold_server(name: &str, selection: &Selection) {
     let Some(python) = tools::python() else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
@@ -64,22 +98,21 @@ fn the_server_role_conforms_in_compression() {
             thread::spawn(move || echo(serve(stream)?, Role::Server));
         }
     });
-    let reports = fresh_reports("deflate-server");
+    let reports = fresh_reports(name);
     let mut suite = Command::new(python.kosoku());
-    suite.args(CASES).arg("-o").arg(&reports).arg(format!("ws://{address}/"));
+    suite.args(selection.cases).arg("-o").arg(&reports).arg(format!("ws://{address}/"));
     run(&mut suite, SUITE_LIMIT).expect("kosoku runs to its end");
-    demand_conformance(&reports);
+    demand_conformance(&reports, selection);
 }
 
-#[test]
-fn the_client_role_conforms_in_compression() {
+fn hold_client(name: &str, selection: &Selection) {
     let Some(python) = tools::python() else { return };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("there is a free port");
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
-    let reports = fresh_reports("deflate-client");
+    let reports = fresh_reports(name);
     let mut suite = Command::new(python.kosoku());
-    suite.args(["-m", "fuzzingserver"]).args(CASES);
+    suite.args(["-m", "fuzzingserver"]).args(selection.cases);
     let suite = suite.arg("-o").arg(&reports).arg(address.to_string());
     let _running = Running::start(suite).expect("kosoku can be run");
     let deadline = Instant::now() + PATIENCE;
@@ -87,9 +120,9 @@ fn the_client_role_conforms_in_compression() {
         assert!(Instant::now() < deadline, "it does not listen on {address}");
         thread::sleep(Duration::from_millis(20));
     }
-    for case in 1..=CASE_COUNT {
+    for case in 1..=selection.count {
         let mut offer = Offer::BROWSER;
-        offer.client.no_context_takeover = case > BROWSER_CASES;
+        offer.client.no_context_takeover = case > selection.of_browsers;
         let open = connect(address, &format!("/runCase?case={case}&agent={AGENT}"), offer);
         // It fails where the suite hangs up first, which is its right: it has its verdict.
         let _ = echo(open.expect("the suite listens"), Role::Client);
@@ -103,7 +136,7 @@ fn the_client_role_conforms_in_compression() {
         assert!(Instant::now() < deadline, "no reports");
         thread::sleep(Duration::from_millis(50));
     }
-    demand_conformance(&reports);
+    demand_conformance(&reports, selection);
 }
 
 /// An open connection, with what came after the head.
@@ -226,7 +259,7 @@ fn send(
 }
 
 /// Every case ran with compression and is strictly right.
-fn demand_conformance(reports: &Path) {
+fn demand_conformance(reports: &Path, selection: &Selection) {
     let index = fs::read(reports.join("index.json")).expect("the suite wrote its reports");
     let agents: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
         serde_json::from_slice(&index).expect("the index is as it always was");
@@ -236,7 +269,7 @@ fn demand_conformance(reports: &Path) {
         .filter(|(_, case)| case["behavior"] != "OK" || case["behaviorClose"] != "OK")
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}\nreports: {}", reports.display());
-    assert_eq!(verdicts.len(), CASE_COUNT, "every case ran");
+    assert_eq!(verdicts.len(), selection.count, "every case ran");
 }
 
 fn fresh_reports(name: &str) -> PathBuf {

@@ -44,7 +44,7 @@ struct World {
 }
 
 #[test]
-fn what_a_client_gets_is_contiguous_or_announced_and_never_twice() {
+fn p_22_what_a_client_gets_is_contiguous_or_announced_and_never_twice() {
     let seeds = match std::env::var("ALTAVOZ_SEED") {
         Ok(seed) => vec![seed.parse().expect("ALTAVOZ_SEED is a number")],
         Err(_) => (1..=4).collect(),

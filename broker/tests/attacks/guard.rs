@@ -117,7 +117,7 @@ impl Told {
             "{value} instead of {self:?}"
         );
         if let Some(line) = &self.log {
-            assert!(broker.stderr().contains(line), "no line with {line} in the log");
+            assert!(broker.logs(line, PATIENCE), "no line with {line} in the log");
         }
     }
 }

@@ -254,3 +254,26 @@ fn r_11_connections_that_come_and_go_leave_nothing() {
         ]
     });
 }
+
+/// As far as one node goes: that no port is left for a connection looks to it like any other that
+/// fails, and those to a port where nobody listens all fail.
+#[test]
+fn r_05_connections_to_nats_that_all_fail_are_tried_at_leisure_and_leak_nothing() {
+    const FAILED: &str = "altavoz_cluster_errors_total";
+    let nats = ["--backplane", "nats", "--nats-url", "nats://127.0.0.1:1"];
+    // What keeps something needs the other nodes, and the bystanders shall do without.
+    let settings = [&nats[..], &["--history-messages", "0", "--last-ms", "0"]].concat();
+    attack_alone(&settings, |broker, _| {
+        let deadline = Instant::now() + PATIENCE;
+        let mut failed = 0.0;
+        while failed < 4.0 {
+            assert!(Instant::now() < deadline, "{failed} attempts");
+            thread::sleep(Duration::from_millis(50));
+            failed = broker.metrics(FAILED);
+        }
+        // Each pause is twice the one before; without them there would be thousands by now.
+        assert!(failed < 40.0, "{failed} attempts");
+        assert_eq!(broker.metrics("altavoz_cluster_up"), 0.0);
+        [counted(FAILED, 4).at_least()]
+    });
+}

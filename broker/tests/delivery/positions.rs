@@ -7,9 +7,9 @@ use crate::feed::{self, publish};
 use crate::support::broker::Broker;
 use crate::viewer::{LiveFeed, Viewer, member, publish_all};
 
-/// P-20: whatever the position, the answer is right and what comes is whole.
+/// Whatever the position, the answer is right and what comes is whole.
 #[test]
-fn a_forged_position_recovers_nothing_and_breaks_nothing() {
+fn p_20_a_forged_position_recovers_nothing_and_breaks_nothing() {
     let broker = Broker::start(&["--workers", "1", "--history-messages", "10"]);
     let mut publisher = feed::connect(broker.address());
     publish_all(&mut publisher, "t", 1..=30);

@@ -24,7 +24,7 @@ fn publish_over_http(broker: &Broker, body: &str) -> String {
 }
 
 #[test]
-fn a_retry_has_the_place_of_the_first_by_whichever_connection_it_comes() {
+fn p_19_a_retry_has_the_place_of_the_first_by_whichever_connection_it_comes() {
     for settings in [["--history-messages", "100"], ["--history-messages", "0"]] {
         let broker = Broker::start(&[&["--workers", "2"][..], &settings].concat());
         let (mut viewer, _) =

@@ -107,13 +107,29 @@ impl Broker {
         }
     }
 
+    /// Whether its log has this text, or gets it within a while: it comes through a pipe.
+    pub(crate) fn logs(&self, text: &str, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while !self.stderr().contains(text) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
     /// Resident memory, in bytes.
     pub(crate) fn rss_bytes(&self) -> u64 {
         self.status_field("VmRSS:") * 1024
     }
 
+    /// Its threads but those of the allocator, which come when there is something to give back.
     pub(crate) fn threads(&self) -> u64 {
-        self.status_field("Threads:")
+        let folder = format!("/proc/{}/task", self.process.id());
+        let tasks = fs::read_dir(folder).expect("the broker runs").flatten();
+        let names = tasks.filter_map(|task| fs::read_to_string(task.path().join("comm")).ok());
+        names.filter(|name| !name.starts_with("jemalloc_bg")).count() as u64
     }
 
     pub(crate) fn open_fds(&self) -> usize {

@@ -31,11 +31,12 @@ fn w_09_a_reader_that_takes_nothing_of_an_answer_is_cut() {
     let room = ["--history-bytes", "67108864"];
     let _room = alone();
     let broker = Broker::start(&[&limits[..], &room].concat());
+    let idle = descriptors_at_rest(&broker);
     let data = "x".repeat(60_000);
     let message = format!(r#"{{"topic":"attack","data":"{data}"}}"#);
     let batch = format!("[{}]", vec![message.as_str(); 16].join(","));
     (0..20).for_each(|_| assert_eq!(publish_body(&broker, "", &batch).status, 200));
-    let idle = broker.open_fds();
+    assert_eq!(descriptors_at_rest(&broker), idle);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
     let socket = socket.expect("a socket");
     socket.set_recv_buffer_size(16 * 1024).expect("it is an option");
@@ -56,6 +57,19 @@ fn w_09_a_reader_that_takes_nothing_of_an_answer_is_cut() {
     let _ = stream.read_to_end(&mut answer);
     assert!((answer.len() as u64) < 18 * MIB, "all {} bytes came", answer.len());
     assert_eq!(broker.metrics("altavoz_http_publishes_total"), 320.0);
+}
+
+/// Open descriptors once no answer is on its way any more.
+fn descriptors_at_rest(broker: &Broker) -> usize {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = (broker.open_fds(), 0);
+    while last.1 < 10 {
+        assert!(Instant::now() < deadline, "they come and go");
+        std::thread::sleep(Duration::from_millis(20));
+        let now = broker.open_fds();
+        last = if now == last.0 { (now, last.1 + 1) } else { (now, 0) };
+    }
+    last.0
 }
 
 /// Not among the attacks of the guard, which looks at the metrics where they are not any more.

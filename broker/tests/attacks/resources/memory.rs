@@ -81,7 +81,7 @@ fn r_04_when_all_backlogs_together_are_too_large_the_slowest_are_cut_off() {
     drop((slow, publisher));
     canary.finish();
     broker.wait_for_metric("altavoz_closes_total{reason=\"overloaded\"}", cut as f64, PATIENCE);
-    assert!(broker.stderr().contains("overloaded, last seq"), "{}", broker.stderr());
+    assert!(broker.logs("overloaded, last seq", PATIENCE), "{}", broker.stderr());
     guard.check();
 }
 
