@@ -121,9 +121,16 @@ fn demand_request(broker: &Broker, address: SocketAddr) {
         let answer = http::exchange_over(stream, request, PATIENCE).expect("an answer");
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
-    let log = broker.stderr();
-    let lines = log.lines().filter(|line| line.contains("HTTP request") && line.contains("readyz"));
-    let lines: Vec<&str> = lines.collect();
+    // A line may be written a moment after its answer.
+    let deadline = Instant::now() + PATIENCE;
+    let is_request = |line: &&str| line.contains("HTTP request") && line.contains("readyz");
+    let mut log = broker.stderr();
+    while log.lines().filter(is_request).count() < 3 {
+        assert!(Instant::now() < deadline, "{log}");
+        thread::sleep(Duration::from_millis(10));
+        log = broker.stderr();
+    }
+    let lines: Vec<&str> = log.lines().filter(is_request).collect();
     assert_eq!(lines.len(), 3, "{log}");
     assert!(lines.iter().all(|line| line.contains(CLIENT) && !line.contains("198.51")), "{log}");
 }

@@ -4,7 +4,7 @@
 //! the mailboxes of all interested workers before the lock is let go, so every worker sees the
 //! messages of a topic in one order, without holes.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::{Epoch, Level};
@@ -26,7 +26,7 @@ pub struct Topic {
     id: u64,
     epoch: AtomicU64,
     /// The rule's, to be read without the lock by every worker that delivers.
-    flush_ms: AtomicU32,
+    flush_ms: AtomicU16,
     may_compress: AtomicBool,
     /// Subscriptions to exactly this topic, of all workers.
     pub(super) subscribers: AtomicU32,
@@ -44,19 +44,39 @@ pub struct TopicState {
     /// Workers with a matching wildcard filter, as of `wild_generation`.
     wild: WorkerSet,
     wild_generation: u64,
-    /// When someone last published or subscribed, in ms of the broker's clock.
-    used_ms: u64,
-    /// A subscriber has left since the topic was last looked at: it lingers from then on.
-    left: bool,
-    /// Removed from the directory: whoever still holds it must look the name up again.
-    retired: bool,
-    /// Its place in the directory's order.
+    used: Used,
+    /// Its place in the directory's order; `RETIRED` if it was removed from there: whoever still
+    /// holds it must look the name up again.
     pub(super) place: u32,
     /// What is kept of its messages; nothing is put aside for it before the first.
     pub history: Option<Box<History>>,
     /// What few topics need.
     by_rule: Option<Box<ByRule>>,
 }
+
+/// When someone last published on a topic or subscribed to it, in steps of the broker's clock;
+/// there may be millions of topics, so it is short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Used(u32);
+
+impl Used {
+    /// A subscriber has left since the topic was last looked at: it lingers from the next look on.
+    const UNTIL_NOW: Self = Self(u32::MAX);
+    /// Fine enough for times to linger, and wide enough for seventeen years.
+    const STEP_MS: u64 = 128;
+
+    fn at(now_ms: u64) -> Self {
+        Self(now_ms.div_ceil(Self::STEP_MS).min(u64::from(u32::MAX - 1)) as u32)
+    }
+
+    /// Never more than it is, and at most a step less.
+    fn age_ms(self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(u64::from(self.0) * Self::STEP_MS)
+    }
+}
+
+/// The place of a topic that has none any more.
+const RETIRED: u32 = u32::MAX;
 
 /// What is known of a topic because its rule or its publishers ask for it.
 #[derive(Debug, Default)]
@@ -70,6 +90,11 @@ struct ByRule {
     retries: Option<Box<Retries>>,
 }
 
+/// A delay of a rule, which is at most a second, as topics hold it.
+fn short(flush_ms: u32) -> u16 {
+    flush_ms.try_into().unwrap_or(u16::MAX)
+}
+
 /// The topic was removed from the directory in the meantime; look it up again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Retired;
@@ -78,7 +103,7 @@ impl Topic {
     /// A topic nobody uses yet. `epoch` is never used twice in a process, and its number is the
     /// topic's too.
     pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
-        let (presence, flush_ms) = (rule.presence, rule.flush_ms.into());
+        let (presence, flush_ms) = (rule.presence, short(rule.flush_ms).into());
         let may_compress = rule.compress.into();
         let mut state = TopicState {
             rule,
@@ -86,9 +111,7 @@ impl Topic {
             exact: 0,
             wild: 0,
             wild_generation: 0,
-            used_ms: now_ms,
-            left: false,
-            retired: false,
+            used: Used::at(now_ms),
             place: 0,
             history: None,
             by_rule: None,
@@ -147,7 +170,7 @@ impl Topic {
 
     /// How long its messages may wait so that more go out with them, in milliseconds.
     pub fn flush_ms(&self) -> u32 {
-        self.flush_ms.load(Ordering::Acquire)
+        self.flush_ms.load(Ordering::Acquire).into()
     }
 
     /// Another rule holds from here on: for what is published, kept and subscribed to afterwards.
@@ -158,7 +181,7 @@ impl Topic {
         if *rule == *state.rule {
             return;
         }
-        self.flush_ms.store(rule.flush_ms, Ordering::Release);
+        self.flush_ms.store(short(rule.flush_ms), Ordering::Release);
         self.may_compress.store(rule.compress, Ordering::Release);
         if rule.presence == Presence::None {
             state.by_rule.iter_mut().for_each(|held| held.members = None);
@@ -179,10 +202,10 @@ impl Topic {
     /// Takes the topic's lock to use it: publishing and subscribing keep it alive.
     pub fn use_at(&self, now_ms: u64) -> Result<MutexGuard<'_, TopicState>, Retired> {
         let mut state = self.lock();
-        if state.retired {
+        if state.is_retired() {
             return Err(Retired);
         }
-        state.used_ms = now_ms;
+        state.used = Used::at(now_ms);
         Ok(state)
     }
 
@@ -191,7 +214,7 @@ impl Topic {
     pub fn leave(&self, worker: usize, tell: impl FnOnce(&TopicState)) {
         let mut state = self.lock();
         state.exact &= !(1 << worker);
-        state.left = true;
+        state.used = Used::UNTIL_NOW;
         if state.exact == 0 {
             tell(&state);
         }
@@ -226,11 +249,11 @@ impl Topic {
             retries.trim(now_ms, rule.retry_ms, budget);
             !retries.is_empty()
         });
-        if std::mem::take(&mut state.left) {
-            state.used_ms = now_ms;
+        if state.used == Used::UNTIL_NOW {
+            state.used = Used::at(now_ms);
             return false;
         }
-        let idle = now_ms.saturating_sub(state.used_ms) >= linger_ms;
+        let idle = state.used.age_ms(now_ms) >= linger_ms;
         let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty()) || remembers;
         // Whoever comes next would be told another numbering than the other nodes'.
         let keeps = (keeps || self.is_numbered_elsewhere()) && !is_pressed;
@@ -242,8 +265,8 @@ impl Topic {
         }
         let retries = state.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
         retries.into_iter().for_each(|retries| retries.clear(budget));
-        state.retired = true;
         remove(self, &state);
+        state.place = RETIRED;
         true
     }
 
@@ -322,7 +345,7 @@ impl TopicState {
 
     /// Whether it was removed from the directory.
     pub fn is_retired(&self) -> bool {
-        self.retired
+        self.place == RETIRED
     }
 
     /// Keeps a message, which must be the newest, as the rule says.

@@ -39,7 +39,8 @@ fn f_23_a_message_in_65535_fragments_of_one_byte_is_delivered() {
             assert!(Instant::now() < deadline, "the fragments are not read");
         }
         let held = guard.growth_bytes().saturating_sub(before);
-        let allowed = (CLIENTS * 2 * MESSAGE_BYTES_MAX) as u64 + 256 * KIB;
+        // A buffer grows by doubling; the rest is the connections' and the allocator's threads'.
+        let allowed = (CLIENTS * 2 * MESSAGE_BYTES_MAX) as u64 + 512 * KIB;
         assert!(held < allowed, "{CLIENTS} messages hold {held} bytes");
         for (seq, client) in (1..).zip(&mut clients) {
             client.send_raw(&[0x80, 0x81, 0, 0, 0, 0, *last]).unwrap();
