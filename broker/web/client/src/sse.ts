@@ -19,6 +19,8 @@ export class SseSocket implements Socket {
   readonly #streams = new Map<string, { sent: Sent; stop: AbortController }>();
   #token: string | undefined;
   #isOver = false;
+  /** Done once all is answered that was asked so far, so that requests overtake nothing. */
+  #before: Promise<unknown> = Promise.resolve();
 
   /**
    * @param url the WebSocket's; the broker's other addresses are beside it.
@@ -56,9 +58,9 @@ export class SseSocket implements Socket {
       this.#answer(sent, { topic });
     } else if (op === "publish") {
       const { id: _, op: __, ...body } = sent;
-      await this.#ask(sent, "api/v1/publish", JSON.stringify(body));
+      this.#ask(sent, "api/v1/publish", JSON.stringify(body));
     } else if (op === "history" || op === "presence") {
-      await this.#ask(sent, limit ? `${about}?limit=${limit}` : about);
+      this.#ask(sent, limit ? `${about}?limit=${limit}` : about);
     } else if (op === "ping") {
       await this.#fetch("healthz").then(() => this.#answer(sent, {}), () => this.#end(1006, ""));
     } else {
@@ -66,7 +68,11 @@ export class SseSocket implements Socket {
     }
   }
 
-  async #ask(sent: Sent, path: string, body?: string): Promise<void> {
+  #ask(sent: Sent, path: string, body?: string): void {
+    this.#before = this.#before.then(() => this.#request(sent, path, body));
+  }
+
+  async #request(sent: Sent, path: string, body?: string): Promise<void> {
     try {
       const response = await this.#fetch(path, undefined, body);
       const answer = (await response.json()) as Incoming;
@@ -82,6 +88,8 @@ export class SseSocket implements Socket {
     this.#streams.get(topic)?.stop.abort();
     const stop = new AbortController();
     this.#streams.set(topic, { sent, stop });
+    let begin = (): void => {};
+    this.#before = Promise.all([this.#before, new Promise<void>((resolve) => (begin = resolve))]);
     try {
       const response = await this.#fetch(`sse?${parametersOf(sent, this.cursors.get(topic))}`, stop.signal);
       if (!response.ok) {
@@ -91,7 +99,7 @@ export class SseSocket implements Socket {
       }
       for await (const { event, cursor } of eventsOf(response.body!)) {
         if (cursor) this.cursors.set(topic, cursor);
-        if ("id" in event) this.#tell({ ...event, id: sent.id });
+        if ("id" in event) this.#tell({ ...event, id: sent.id }), begin();
         else if ("close" in event) {
           const { code, reason } = event.close as { code: number; reason: string };
           this.#end(code, reason);
@@ -100,6 +108,8 @@ export class SseSocket implements Socket {
       this.#end(1006, "the stream ended");
     } catch {
       if (!stop.signal.aborted) this.#end(1006, "the stream broke");
+    } finally {
+      begin();
     }
   }
 

@@ -21,6 +21,15 @@ test("subscribing, publishing and asking work without a WebSocket", async () => 
   await expect(client.stats()).rejects.toMatchObject({ code: "unavailable" });
 });
 
+test("what is said arrives in the order in which it was said, and after what was asked before", async () => {
+  const client = open((await startBroker()).url, { transport: "sse" });
+  const seen = collect(client.subscribe<number>("t"));
+  const numbers = Array.from({ length: 30 }, (_, number) => number);
+  const answers = await Promise.all(numbers.map((number) => client.publish("t", number)));
+  expect(answers.map(({ seq }) => seq - 1)).toEqual(numbers);
+  expect((await seen.until(30)).map(({ data }) => data)).toEqual(numbers);
+});
+
 test("after a cut what was missed comes here, too", async () => {
   const broker = await startBroker();
   const cable = await layCable(broker.port);
