@@ -94,7 +94,9 @@ fn notices_are_filtered_and_marked_as_read() {
 
 #[test]
 fn no_page_makes_its_reader_fetch_much() {
-    run_script("sizes.mjs", &["--demo"], &[]);
+    if let Some(sizes) = run_script("sizes.mjs", &["--demo"], &[]) {
+        eprintln!("{sizes}");
+    }
 }
 
 #[test]

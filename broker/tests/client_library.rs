@@ -57,6 +57,11 @@ fn the_built_files_are_those_of_the_sources_and_small() {
     .expect("it builds");
     let sizes: Sizes = serde_json::from_str(output.trim()).expect("one line of JSON");
     assert!(sizes.altavoz <= GZIPPED_BYTES_MAX && sizes.react <= GZIPPED_BYTES_MAX, "{sizes:?}");
+    let stated = format!("{:.1} KiB gzipped", sizes.altavoz as f64 / 1024.0);
+    for document in ["README.md", "../../../README.md"] {
+        let text = fs::read_to_string(library().join(document)).expect("a document");
+        assert!(text.contains(&stated), "{document} does not say: {stated}");
+    }
     let kept = library().join("dist");
     let files = files_below(built.path());
     assert_eq!(files, files_below(&kept), "dist/ holds other files than a build makes");

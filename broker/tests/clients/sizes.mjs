@@ -1,28 +1,23 @@
 // What a reader has to fetch for each page: its own bytes and those of every file that it asks for,
-// compressed as a proxy would. Prints the sizes, and fails where one is over its limit.
+// compressed as a proxy would. Prints the sizes, and fails where one is not what the documentation says.
 // Arguments: URL of the broker.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 import { untilConnected, withChromium } from './chromium.mjs';
 
 const [url] = process.argv.slice(2);
-/** Most bytes of a page, compressed. Half of that is uPlot where there is a chart. */
-const LIMITS = {
-  '': 5 * 1024,
-  live: 32 * 1024,
-  console: 44 * 1024,
-  'demo/board': 17 * 1024,
-  'demo/chat': 17 * 1024,
-  'demo/machine': 40 * 1024,
-  'demo/notices': 17 * 1024,
-  'demo/ticker': 44 * 1024,
-};
+/** What the documentation says of each page, in KiB; a page may be smaller. */
+const document = readFileSync(new URL('../../../docs/BENCHMARKS.md', import.meta.url), 'utf8');
+const STATED = [...document.matchAll(/^\| `\/([\w/]*)` \| (\d+) \| ([\d.]+) \|$/gm)];
+/** By how much of a KiB what is stated may be off. */
+const TOLERANCE = 0.5;
 const NOT_FILES = /^\/(api\/|metrics$|readyz$)/;
 
 const sizes = {};
 await withChromium(async (browser) => {
-  for (const path of Object.keys(LIMITS)) {
+  for (const [, path] of STATED) {
     const page = await browser.newPage();
     const files = new Map();
     page.on('response', (response) => files.set(new URL(response.url()).pathname, response));
@@ -39,7 +34,10 @@ await withChromium(async (browser) => {
   }
 });
 console.log(JSON.stringify(sizes));
-for (const [path, limit] of Object.entries(LIMITS)) {
-  const { bytes } = sizes[`/${path}`];
-  assert.ok(bytes <= limit, `/${path} takes ${bytes} bytes, which is more than ${limit}`);
+assert.equal(STATED.length, 8, 'every page is in the table');
+for (const [, path, files, stated] of STATED) {
+  const seen = sizes[`/${path}`];
+  const kib = seen.bytes / 1024;
+  const text = `/${path} takes ${seen.files} files of ${kib.toFixed(1)} KiB, docs/BENCHMARKS.md says ${files} of ${stated}`;
+  assert.ok(seen.files === Number(files) && Math.abs(kib - Number(stated)) <= TOLERANCE, text);
 }
