@@ -189,6 +189,7 @@ fn what_every_node_numbers_for_itself_goes_up_once_and_is_asked_for() {
     world.publish(0, "plain/a");
     let mut commits = desk.commit_at(0);
     commits.receive(name("plain/a"), Payload::Json(b"7")).expect("room");
+    assert!(!commits.receive(name("$SYS/a"), Payload::Json(b"9")).expect("room"), "this node's");
     commits.skip(name("plain/a"), 3);
     commits.receive(name("plain/a"), Payload::Json(b"8")).expect("room");
     drop(commits);

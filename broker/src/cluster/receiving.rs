@@ -265,7 +265,10 @@ impl Receiving {
                     // With the directory full, nobody here can be subscribed to a topic that is
                     // not in it, except by a filter; such a subscriber misses what it would on its
                     // own node too.
-                    let _ = commits.receive(topic, payload);
+                    if let Ok(false) = commits.receive(topic, payload) {
+                        // Another's rules, or a stranger's.
+                        self.count_garbage(topic.as_str());
+                    }
                 }
             }
             Arrival::Lost { topic, count } => {

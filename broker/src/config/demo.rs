@@ -64,6 +64,7 @@ mod tests {
         assert_eq!(of("demo/candles/ALDU").history_messages, 120);
         assert_eq!(of("demo/chat/lobby").presence, Presence::Members);
         assert!(!of("demo/firehose").keeps());
+        assert!(of("demo/chat/lobby").is_local && of("$SYS/broker").is_local);
         assert_eq!(of("other"), Rules::new(&Config::default()).of(Topic::new("other").unwrap()));
     }
 }

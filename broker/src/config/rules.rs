@@ -61,6 +61,9 @@ pub struct Rule {
     pub retry_ms: u64,
     /// Whether what is kept is kept on disk too.
     pub store: Store,
+    /// Each node of a cluster has topics of its own by these names, of which others hear nothing: the
+    /// broker's own numbers, and the feeds of the demos.
+    pub is_local: bool,
 }
 
 /// Whether what is kept of a topic outlives the process.
@@ -181,6 +184,7 @@ impl RuleEntry {
             expect_every_ms: self.expect_every_ms.unwrap_or(default.expect_every_ms),
             store: self.store.unwrap_or(default.store),
             retry_ms: self.retry_ms.unwrap_or(default.retry_ms),
+            is_local: default.is_local,
         }
     }
 }
@@ -203,13 +207,17 @@ impl Rules {
             expect_every_ms: 0,
             store: Store::None,
             retry_ms: RETRY_MS,
+            is_local: false,
         };
-        let rule = |entry: &RuleEntry| (entry.filter.as_str().into(), entry.over(&default).into());
+        let local = Rule { is_local: true, ..default.clone() };
+        let with_filter = |entry: &RuleEntry, default: &Rule| {
+            (entry.filter.as_str().into(), entry.over(default).into())
+        };
         let demo = if config.demo { demo::rules() } else { Vec::new() };
-        let rules = config.topic.iter().chain(&demo).map(rule).collect();
+        let own = config.topic.iter().map(|entry| with_filter(entry, &default));
+        let rules = own.chain(demo.iter().map(|entry| with_filter(entry, &local))).collect();
         // The broker's own numbers: yesterday's are of no use.
-        let system =
-            Rule { history_messages: 0, presence: Presence::None, flush_ms: 0, ..default.clone() };
+        let system = Rule { history_messages: 0, presence: Presence::None, flush_ms: 0, ..local };
         Self { rules, default: default.into(), system: system.into() }
     }
 

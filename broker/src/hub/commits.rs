@@ -101,7 +101,7 @@ impl Commits<'_> {
     }
 
     /// Delivers a message that was published on another node, on a topic that every node numbers
-    /// for itself.
+    /// for itself. False if by the rules here the topic is none of these: then it is left out.
     ///
     /// # Errors
     /// There are as many topics as there may be.
@@ -109,14 +109,17 @@ impl Commits<'_> {
         &mut self,
         name: TopicName<'_>,
         payload: Payload<'_>,
-    ) -> Result<(), DirectoryFull> {
+    ) -> Result<bool, DirectoryFull> {
         loop {
             let (topic, made) = self.shared().directory.find_or_create(name, self.now_ms)?;
             self.look_after(made.then_some(&topic));
             let Ok(mut state) = topic.use_at(self.now_ms) else { continue };
-            let place = (topic.epoch(), state.seq + 1);
-            self.place(&topic, &mut state, place, payload, Protocol::Json);
-            return Ok(());
+            let is_taken = self.shared().is_numbered_here(name, &state);
+            if is_taken {
+                let place = (topic.epoch(), state.seq + 1);
+                self.place(&topic, &mut state, place, payload, Protocol::Json);
+            }
+            return Ok(is_taken);
         }
     }
 
@@ -125,7 +128,8 @@ impl Commits<'_> {
     pub fn skip(&mut self, name: TopicName<'_>, count: u64) {
         let Some(topic) = self.shared().directory.find(name) else { return };
         let mut state = topic.look();
-        if count > 0 && !state.is_retired() {
+        let is_taken = self.shared().is_numbered_here(name, &state);
+        if count > 0 && is_taken && !state.is_retired() {
             let next = state.seq.saturating_add(count).saturating_add(1);
             self.leave_hole(&topic, &mut state, next);
         }

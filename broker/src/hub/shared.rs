@@ -65,6 +65,16 @@ enum Way<'s> {
     Log(&'s Log),
 }
 
+/// How the nodes of a cluster share a topic.
+enum Reach<'s> {
+    /// Not at all.
+    Node,
+    /// This log gives it one order on all of them.
+    Log(&'s Log),
+    /// Its messages go there this way, and every node numbers them for itself.
+    Nodes(&'s Uplink),
+}
+
 /// Why a message was not published.
 #[derive(Debug)]
 pub enum PublishError {
@@ -235,7 +245,7 @@ impl Shared {
                 let made = made.then_some(topic.clone());
                 return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
-            let named = match attempt.map(|attempt| self.name_of(attempt, &mut state, now_ms)) {
+            let named = match attempt.map(|it| self.name_of(name, it, &mut state, now_ms)) {
                 None => None,
                 Some(Ok(Named::New(id))) => Some(id),
                 Some(Ok(Named::Placed(seq, level))) => {
@@ -267,7 +277,10 @@ impl Shared {
             state.seq += 1;
             let (epoch, seq, level) = (topic.epoch(), state.seq, Level::Accepted);
             let mut published = Published::at(Some(Placed { epoch, seq, level }));
-            let goes_up = self.ways.uplink.as_ref().filter(|_| !name.is_system());
+            let goes_up = match self.reach_of(name, &state) {
+                Reach::Nodes(uplink) => Some(uplink),
+                Reach::Node | Reach::Log(_) => None,
+            };
             let is_wanted = goes_up.is_some()
                 || matches!(way, Way::Behind(_))
                 || state.watchers(name, &self.interest) != 0
@@ -336,14 +349,15 @@ impl Shared {
     /// Whether a publish came before.
     fn name_of(
         &self,
+        name: TopicName<'_>,
         attempt: Attempt<'_>,
         state: &mut TopicState,
         now_ms: u64,
     ) -> Result<Named, CannotRemember> {
-        // Another node may have taken the first.
-        match self.ways.replicated.is_some() && state.rule().keeps() {
-            true => Err(CannotRemember::Elsewhere),
-            false => state.find(attempt, now_ms, &self.history),
+        match self.reach_of(name, state) {
+            // Another node may have taken the first.
+            Reach::Log(_) => Err(CannotRemember::Elsewhere),
+            Reach::Node | Reach::Nodes(_) => state.find(attempt, now_ms, &self.history),
         }
     }
 
@@ -352,7 +366,7 @@ impl Shared {
         if (disk.is_none() && replicated.is_none()) || name.is_system() {
             return Way::Here;
         }
-        if let Some(log) = replicated.as_ref().filter(|_| state.rule().keeps()) {
+        if let Reach::Log(log) = self.reach_of(name, state) {
             return Way::Log(log);
         }
         match (disk, state.rule().store) {
@@ -364,13 +378,26 @@ impl Shared {
         }
     }
 
+    fn reach_of(&self, name: TopicName<'_>, state: &TopicState) -> Reach<'_> {
+        let Ways { replicated, uplink, .. } = &self.ways;
+        let rule = state.rule();
+        match (replicated, uplink) {
+            _ if rule.is_local || name.is_system() => Reach::Node,
+            (Some(log), _) if rule.keeps() => Reach::Log(log),
+            (_, Some(uplink)) => Reach::Nodes(uplink),
+            (_, None) => Reach::Node,
+        }
+    }
+
+    /// Whether other nodes' messages of a topic come here to be numbered.
+    pub(super) fn is_numbered_here(&self, name: TopicName<'_>, state: &TopicState) -> bool {
+        matches!(self.reach_of(name, state), Reach::Nodes(_))
+    }
+
     /// This node's first subscriber to exactly this topic came, or its last one left; called under
     /// its lock.
     pub(super) fn want(&self, topic: &Topic, state: &TopicState, wanted: bool) {
-        if let Some(uplink) = &self.ways.uplink
-            && !(self.ways.replicated.is_some() && state.rule().keeps())
-            && !topic.name().is_system()
-        {
+        if let Reach::Nodes(uplink) = self.reach_of(topic.name(), state) {
             uplink.push(Mail::Wanted { filter: topic.as_str().into(), wanted }, None);
         }
     }

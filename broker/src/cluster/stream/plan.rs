@@ -46,7 +46,8 @@ impl Plan {
     pub fn new(config: &Config) -> Self {
         let rules = Rules::new(config);
         let mut streams: Vec<StreamPlan> = Vec::new();
-        for (filter, rule) in rules.entries().filter(|(_, rule)| rule.keeps()) {
+        let shared = rules.entries().filter(|(_, rule)| rule.keeps() && !rule.is_local);
+        for (filter, rule) in shared {
             // Of two rules with one filter the first holds.
             if !streams.iter().any(|stream| stream.filter.as_deref() == filter) {
                 streams.push(StreamPlan::new(config, filter, rule));
