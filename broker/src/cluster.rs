@@ -43,6 +43,7 @@ mod sending;
 pub mod stream;
 #[cfg(feature = "nats")]
 pub mod subject;
+pub mod trouble;
 #[cfg(feature = "nats")]
 pub mod wanted;
 

@@ -125,7 +125,7 @@ impl Server {
         let shared = Arc::new(shared.with_ways(ways));
         let names = Names::new(&config.backplane, &sys::host_name());
         let (seat, inside) = config.backplane.is_on().then(|| cluster::asking::pair(names)).unzip();
-        reload.add(parts::topic_rules(&shared));
+        reload.add(parts::topic_rules(&config, &shared));
         reload.add(parts::token_keys(&config, &shared));
         if let Some(keyring) = &keyring {
             reload.add(parts::certificate(keyring, &metrics));

@@ -116,6 +116,17 @@ fn a_file_that_is_wrong_or_changes_what_is_fixed_leaves_all_as_it_was() {
 }
 
 #[test]
+fn in_a_cluster_it_stays_as_it_is_which_topics_keep_something() {
+    let nats = "backplane = \"nats\"\nnats_url = [\"nats://127.0.0.1:1\"]\nlast_ms = 0\n";
+    let with = |rule: &str| format!("{nats}[[topic]]\nfilter = \"a/#\"\n{rule}\n");
+    let running = Reloadable::start(&with("history_messages = 0"));
+    let line = running.reload(&with("history_messages = 5"));
+    assert!(line.contains(REFUSED) && line.contains("in a cluster the filters"), "{line}");
+    let line = running.reload(&with("history_messages = 0\npayload_bytes_max = 10"));
+    assert!(line.contains(TAKEN), "{line}");
+}
+
+#[test]
 fn who_is_there_is_told_no_more_once_the_rule_forbids_it() {
     let running = Reloadable::start("[[topic]]\nfilter = \"room/#\"\npresence = \"members\"\n");
     let mut client = feed::subscriber(running.broker.address(), "room/1");

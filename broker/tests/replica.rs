@@ -90,6 +90,7 @@ async fn run(
         match event {
             Event::Ready => told.is_ready = true,
             Event::Away => told.is_ready = false,
+            Event::Trouble(trouble) => assert_eq!(trouble, None),
             Event::GivenUp(ids, why) => {
                 open -= ids.len();
                 let ids = ids.iter().map(|text| id_of(text.as_bytes()));

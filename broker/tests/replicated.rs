@@ -1,12 +1,20 @@
 //! Topics that keep something, on three brokers joined by a real nats-server: one order and one
 //! history on all of them, whatever happens to a node or to the server.
 
+#[path = "replicated/attacks.rs"]
+mod attacks;
 #[path = "support/ledger.rs"]
 mod ledger;
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "cluster/proxy.rs"]
+mod proxy;
+#[path = "replicated/sharing.rs"]
+mod sharing;
 #[path = "support/support.rs"]
 mod support;
+#[path = "replicated/trouble.rs"]
+mod trouble;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,17 +41,19 @@ struct Cluster {
 impl Cluster {
     fn start() -> Option<Self> {
         let server = NatsServer::start()?;
-        let brokers: Vec<Broker> = ["a", "b", "c"]
-            .map(|node| {
-                let url = server.url();
-                let settings = ["--backplane", "nats", "--nats-url", &url, "--node", node];
-                Broker::start(&[&settings[..], &["--commands-per-second-max", "1000000"]].concat())
-            })
-            .into();
+        let urls = [server.url(), server.url(), server.url()];
+        Some(Self::of(server, &urls, &[]))
+    }
+
+    /// Three nodes that reach the server at these addresses, with these settings besides.
+    fn of(server: NatsServer, urls: &[String; 3], more: &[&str]) -> Self {
+        let names = ["a", "b", "c"];
+        let start = |(name, url): (&str, &String)| node(url, name, more);
+        let brokers: Vec<Broker> = names.into_iter().zip(urls).map(start).collect();
         for broker in &brokers {
             broker.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
         }
-        Some(Self { server, brokers })
+        Self { server, brokers }
     }
 
     /// Three publishers and three subscribers of one topic, one on each node, and `meanwhile`.
@@ -68,6 +78,12 @@ impl Cluster {
         ledger::check(&seen, &told, is_whole);
         told.iter().map(|told| told.done.len() as u64).sum()
     }
+}
+
+fn node(url: &str, name: &str, more: &[&str]) -> Broker {
+    let settings = ["--backplane", "nats", "--nats-url", url, "--node", name];
+    let fast = ["--commands-per-second-max", "1000000"];
+    Broker::start(&[&settings[..], &fast, more].concat())
 }
 
 fn answer(client: &mut WsClient, command: &str) -> Value {

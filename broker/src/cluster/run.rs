@@ -45,9 +45,15 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
             return;
         }
     };
+    let replica = Replica::new(bus.clone(), &config);
+    let streams = replica.streams();
+    tracing::info!(
+        streams,
+        "topics that keep something are ordered by JetStream, others need none"
+    );
     let (desk, seal) = (Arc::new(desk), Arc::new(Seal::new(&secrets.shared)));
     let link = Link {
-        replica: Replica::new(bus.clone(), &config),
+        replica,
         desk: desk.clone(),
         shared: shared.clone(),
         bell: log_bell,

@@ -247,6 +247,15 @@ impl Rules {
         rules.chain(std::iter::once((None, &*self.default)))
     }
 
+    /// What decides how nodes share a topic: the filters in their order, and of which of their topics
+    /// something is kept on all nodes.
+    pub fn places(&self) -> Vec<(Option<String>, bool)> {
+        let place = |(filter, rule): (Option<&str>, &Rule)| {
+            (filter.map(str::to_owned), rule.keeps() && !rule.is_local)
+        };
+        self.entries().map(place).collect()
+    }
+
     fn find(&self, topic: Topic<'_>) -> Option<&(Box<str>, Arc<Rule>)> {
         let matches = |filter: &str| Filter::new(filter).is_ok_and(|filter| filter.matches(topic));
         self.rules.iter().find(|(filter, _)| matches(filter))

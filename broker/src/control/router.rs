@@ -15,6 +15,7 @@ use axum::routing::get;
 use super::api::{self, Api, ApiKeys};
 use super::shown::Shown;
 use super::{Lifecycle, Parts, Phase, answer, assets, framing};
+use crate::cluster::trouble::Trouble;
 use crate::metrics::Metrics;
 use crate::metrics::prometheus::{CONTENT_TYPE, Exposition};
 
@@ -65,9 +66,10 @@ async fn hide(request: Request, next: Next) -> Response {
 /// been read, nor once they are sent away.
 async fn ready(State((lifecycle, metrics)): State<(Arc<Lifecycle>, Arc<Metrics>)>) -> Response {
     let is_behind = metrics.stream.is_behind.load(Ordering::Relaxed) != 0;
+    let reading = Trouble::now(&metrics).map_or("reading", Trouble::advice);
     let (status, phase) = match lifecycle.phase() {
         Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        Phase::Ready if is_behind => (StatusCode::SERVICE_UNAVAILABLE, "reading"),
+        Phase::Ready if is_behind => (StatusCode::SERVICE_UNAVAILABLE, reading),
         Phase::Ready => (StatusCode::OK, "ready"),
         Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };

@@ -14,6 +14,9 @@ pub struct StreamMetrics {
     pub is_ready: AtomicU64,
     /// Gauge: 1 from the start until all that JetStream held then has been read.
     pub is_behind: AtomicU64,
+    /// Gauge: 0 if JetStream can be used, as far as is known, 1 if it is not enabled, 2 if it
+    /// refuses a stream.
+    pub trouble: AtomicU64,
     /// Gauge: records that JetStream has not answered.
     pub in_flight: AtomicU64,
     /// Gauge: records that are still to be read.
@@ -45,6 +48,7 @@ impl StreamMetrics {
         #[rustfmt::skip] // A table: one series a line.
         let gauges = [
             ("stream_ready", "Whether all that JetStream holds has been read", &self.is_ready),
+            ("stream_trouble", "1: JetStream is not enabled, 2: it refuses a stream", &self.trouble),
             ("stream_in_flight", "Records that JetStream has not answered", &self.in_flight),
             ("stream_lag", "Records that are still to be read", &self.lag),
         ];

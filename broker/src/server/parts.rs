@@ -13,8 +13,9 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::tls::{Certificate, Keyring};
 
-/// The rules for topics, and the settings that they are filled up from.
-pub(super) fn topic_rules(shared: &Arc<Shared>) -> Part {
+/// The rules for topics, and the settings that they are filled up from. Which of them nodes keep
+/// something by together can't change: it says where each topic's order is made.
+pub(super) fn topic_rules(config: &Config, shared: &Arc<Shared>) -> Part {
     const SETTINGS: &[&str] = &[
         "topic",
         "history_messages",
@@ -25,8 +26,14 @@ pub(super) fn topic_rules(shared: &Arc<Shared>) -> Part {
         "presence",
     ];
     let shared = shared.clone();
+    let before = config.backplane.is_on().then(|| Rules::new(config).places());
     Part::new("topic rules", SETTINGS, move |config| {
         let (shared, rules) = (shared.clone(), Rules::new(config));
+        if before.as_ref().is_some_and(|before| *before != rules.places()) {
+            let reason = "in a cluster the filters of rules, and which of them keep something, \
+                          can't change while the broker runs";
+            return Err(reason.to_owned());
+        }
         Ok(Box::new(move || shared.directory.replace_rules(rules)))
     })
 }

@@ -20,6 +20,9 @@ use crate::support::ws_client::{Received, WsClient};
 /// How long a reader waits before it looks whether it should end.
 const GLANCE: Duration = Duration::from_millis(100);
 
+/// How often a publisher that takes its time publishes, at most.
+const PACE: Duration = Duration::from_millis(2);
+
 /// What a subscriber saw of one topic.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -99,6 +102,41 @@ pub(crate) fn publish(
     })
 }
 
+/// Publishes on a topic in a thread of its own, one message after the other, until `stop` is set and
+/// all are answered; their numbers begin with `first`.
+pub(crate) fn publish_until(
+    address: SocketAddr,
+    topic: &str,
+    first: u64,
+    stop: &Arc<AtomicBool>,
+) -> JoinHandle<Told> {
+    let mut client = WsClient::connect(address, "/ws", &[]).expect("the broker listens");
+    let (topic, stop) = (topic.to_owned(), stop.clone());
+    thread::spawn(move || {
+        let mut told = Told::default();
+        for next in first.. {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let command =
+                format!(r#"{{"id":{next},"op":"publish","topic":"{topic}","data":{next}}}"#);
+            if client.send_text(&command).is_err() {
+                return told;
+            }
+            told.open.insert(next);
+            if !told.read(&mut client, PACE) {
+                return told;
+            }
+            thread::sleep(PACE);
+        }
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !told.open.is_empty() && told.read(&mut client, GLANCE) {
+            assert!(Instant::now() < deadline, "{} without answer", told.open.len());
+        }
+        told
+    })
+}
+
 impl Seen {
     fn take(&mut self, text: &str, epoch: &mut String) {
         let message: Value = serde_json::from_str(text).expect("JSON");
@@ -115,6 +153,16 @@ impl Seen {
 }
 
 impl Told {
+    /// Takes an answer, if one comes in time; false: the connection has ended.
+    fn read(&mut self, client: &mut WsClient, limit: Duration) -> bool {
+        match client.receive(limit) {
+            Some(Received::Text(text)) => self.take(&text),
+            Some(Received::Ping(_)) | None => {}
+            Some(_) => return false,
+        }
+        true
+    }
+
     fn take(&mut self, text: &str) {
         let answer: Value = serde_json::from_str(text).expect("JSON");
         let Some(id) = answer["id"].as_u64() else { panic!("no answer of ours: {text}") };

@@ -22,6 +22,7 @@ pub(crate) struct NatsServer {
     process: Option<Running>,
     address: SocketAddr,
     arguments: Vec<String>,
+    has_streams: bool,
     folder: TempDir,
 }
 
@@ -31,15 +32,31 @@ impl NatsServer {
         Self::start_with(&[])
     }
 
+    /// The same without JetStream, until [`enable_streams`](Self::enable_streams).
+    pub(crate) fn start_without_streams() -> Option<Self> {
+        Self::start_as(&[], false)
+    }
+
     /// The same, with these arguments besides.
     pub(crate) fn start_with(arguments: &[&str]) -> Option<Self> {
+        Self::start_as(arguments, true)
+    }
+
+    /// Starts it again, with JetStream.
+    pub(crate) fn enable_streams(&mut self) {
+        self.kill();
+        self.has_streams = true;
+        self.resume();
+    }
+
+    fn start_as(arguments: &[&str], has_streams: bool) -> Option<Self> {
         tools::nats_server()?;
         let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("it is bound");
         drop(free);
         let folder = tempfile::tempdir().expect("a folder");
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
-        let mut server = Self { process: None, address, arguments, folder };
+        let mut server = Self { process: None, address, arguments, has_streams, folder };
         server.resume();
         Some(server)
     }
@@ -49,7 +66,9 @@ impl NatsServer {
         let program = tools::nats_server().expect("it was there before");
         let mut command = Command::new(program);
         command.args(["--addr", "127.0.0.1", "--port", &self.address.port().to_string()]);
-        command.arg("--jetstream").arg("--store_dir").arg(self.folder.path());
+        if self.has_streams {
+            command.arg("--jetstream").arg("--store_dir").arg(self.folder.path());
+        }
         command.args(&self.arguments);
         let mut process = Running::start(&mut command).expect("nats-server can be run");
         let deadline = Instant::now() + START_LIMIT;

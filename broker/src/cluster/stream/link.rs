@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::order::GivenUp;
 use super::replica::{Commit, Event, Replica};
 use crate::cluster::Bell;
+use crate::cluster::trouble::Trouble;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::hub::log::{Entry, Log, Pending, Work};
@@ -104,6 +105,16 @@ impl Link {
             Event::Away => {
                 tracing::warn!("JetStream is away: nothing is published on topics that it orders");
                 log.refuse_all(AWAY);
+            }
+            Event::Trouble(trouble) => {
+                Trouble::show(trouble, &self.metrics);
+                let told = trouble.map_or(AWAY, Trouble::told);
+                if let Some(trouble) = trouble {
+                    tracing::error!("{}", trouble.advice());
+                }
+                if log.refuses().is_some() {
+                    log.refuse_all(told);
+                }
             }
         }
     }

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
+use async_nats::jetstream::context::CreateStreamErrorKind;
 use async_nats::jetstream::stream::Stream;
-use async_nats::jetstream::{Context, Message};
+use async_nats::jetstream::{Context, ErrorCode, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
@@ -17,6 +18,7 @@ use tokio::time::timeout;
 
 use super::plan::StreamPlan;
 use crate::cluster::Bus;
+use crate::cluster::trouble::Trouble;
 
 /// Pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -32,6 +34,13 @@ pub enum Read {
         stream: usize,
         /// On how many servers.
         replicas: usize,
+    },
+    /// The stream can't be made or used, and NATS says why.
+    Barred {
+        /// Its place in the plan.
+        stream: usize,
+        /// Why.
+        trouble: Trouble,
     },
     /// The stream lost its end, or is another one: it ends with that number now.
     Truncated {
@@ -176,7 +185,12 @@ impl Reader {
     /// Makes the stream, or makes it what the settings say, and looks whether it is the one that
     /// was read.
     async fn open(&mut self) -> Result<Stream, Stop> {
-        self.context.create_or_update_stream(self.plan.config()).await.map_err(boxed)?;
+        if let Err(error) = self.context.create_or_update_stream(self.plan.config()).await {
+            if let Some(trouble) = trouble_of(&error.kind()) {
+                self.tell(Read::Barred { stream: self.place, trouble }).await?;
+            }
+            return Err(boxed(error));
+        }
         let stream = self.context.get_stream(&self.plan.name).await.map_err(boxed)?;
         let info = stream.cached_info();
         let created = info.created.unix_timestamp_nanos();
@@ -233,6 +247,22 @@ impl Reader {
 
     async fn tell(&self, read: Read) -> Result<(), Stop> {
         self.into.send(read).await.map_err(|_| Stop::Closed)
+    }
+}
+
+/// What won't go away by itself; none where trying again may help.
+fn trouble_of(kind: &CreateStreamErrorKind) -> Option<Trouble> {
+    match kind {
+        CreateStreamErrorKind::JetStreamUnavailable => Some(Trouble::NotEnabled),
+        CreateStreamErrorKind::JetStream(error) => match error.error_code() {
+            ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT => {
+                Some(Trouble::NotEnabled)
+            }
+            // Without a leader for the moment, or still starting.
+            ErrorCode::CLUSTER_NOT_AVAILABLE | ErrorCode::CLUSTER_NOT_LEADER => None,
+            _ => Some(Trouble::Refused),
+        },
+        _ => None,
     }
 }
 

@@ -31,6 +31,7 @@ use super::reader::{Read, Reader};
 use super::record::Record;
 use super::sequencer::{Effect, Outcome, Sequencer, Settings};
 use crate::cluster::Bus;
+use crate::cluster::trouble::Trouble;
 use crate::config::Config;
 use crate::metrics::stream::StreamMetrics;
 
@@ -60,6 +61,8 @@ pub enum Event<P> {
     Ready,
     /// JetStream is away: publishes would be given up.
     Away,
+    /// It can't be used though NATS is there; none: it can, again.
+    Trouble(Option<Trouble>),
 }
 
 /// The messages of one record.
@@ -91,6 +94,7 @@ pub struct Replica<P> {
     tick: Interval,
     started: Instant,
     is_ready: bool,
+    trouble: Option<Trouble>,
     is_synced: bool,
 }
 
@@ -104,6 +108,8 @@ struct StreamState {
     caught_up: u64,
     /// Records that are still to be read.
     lag: u64,
+    /// Why it can't be used.
+    trouble: Option<Trouble>,
 }
 
 impl<P> Replica<P> {
@@ -142,9 +148,15 @@ impl<P> Replica<P> {
             tick,
             started: Instant::now(),
             is_ready: false,
+            trouble: None,
             is_synced: config.backplane.nats_synced,
             bus,
         }
+    }
+
+    /// How many streams there are: rules that keep something.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
     }
 
     /// Takes a message to be published; an event will tell what became of it. Given back if nothing
@@ -228,7 +240,11 @@ impl<P> Replica<P> {
 
     fn handle_read(&mut self, read: Read) {
         match read {
-            Read::Opened { stream, replicas } => self.streams[stream].replicas = replicas,
+            Read::Opened { stream, replicas } => {
+                let state = &mut self.streams[stream];
+                (state.replicas, state.trouble) = (replicas, None);
+            }
+            Read::Barred { stream, trouble } => self.streams[stream].trouble = Some(trouble),
             Read::Truncated { stream, number } => self.sequencer.handle_truncated(stream, number),
             Read::CaughtUp { stream, number, connects } => {
                 self.sequencer.handle_passed(stream, number);
@@ -294,8 +310,17 @@ impl<P> Replica<P> {
 
     fn look_at_connection(&mut self) {
         let standing = *self.bus.standing.borrow();
+        if !standing.is_up {
+            self.streams.iter_mut().for_each(|stream| stream.trouble = None);
+        }
+        let trouble = self.streams.iter().filter_map(|stream| stream.trouble).min();
+        if std::mem::replace(&mut self.trouble, trouble) != trouble {
+            self.events.push_back(Event::Trouble(trouble));
+        }
         let is_read = |stream: &StreamState| stream.caught_up == standing.connects;
-        let is_ready = standing.is_up && self.streams.iter().all(is_read);
+        let is_there = standing.is_up && self.streams.iter().all(is_read);
+        // Where nothing is kept there is nothing to wait for.
+        let is_ready = is_there || self.streams.is_empty();
         if is_ready == self.is_ready {
             return;
         }
