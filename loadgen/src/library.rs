@@ -1,6 +1,6 @@
 //! Scenarios as files: those built in, and the user's. A file is flat TOML; `scenario` names the
-//! subcommand, every other key is one of its flags. Opens no connection; called by `main`'s way
-//! into the scenarios.
+//! subcommand, `load` that of a search, every other key is one of its flags. Opens no connection;
+//! called by `main`'s way into the scenarios.
 
 use std::path::{Path, PathBuf};
 
@@ -16,14 +16,18 @@ const SEARCH: &str = "find";
 /// The key that names the subcommand.
 const SCENARIO: &str = "scenario";
 
+/// The key that names the scenario to search with, where `scenario` is [`SEARCH`].
+const LOAD: &str = "load";
+
 /// The scenarios with their files, which say what each is for and hold its defaults.
-pub const BUILT_IN: [(&str, &str); 10] = [
+pub const BUILT_IN: [(&str, &str); 11] = [
     ("chat", include_str!("../scenarios/chat.toml")),
     ("churn", include_str!("../scenarios/churn.toml")),
     ("connect", include_str!("../scenarios/connect.toml")),
     ("dashboard", include_str!("../scenarios/dashboard.toml")),
     ("echo", include_str!("../scenarios/echo.toml")),
     ("fanout", include_str!("../scenarios/fanout.toml")),
+    ("find", include_str!("../scenarios/find.toml")),
     ("notify", include_str!("../scenarios/notify.toml")),
     ("slow", include_str!("../scenarios/slow.toml")),
     ("storm", include_str!("../scenarios/storm.toml")),
@@ -78,8 +82,8 @@ pub fn show(name: &str) -> Result<&'static str, String> {
     found.ok_or_else(|| format!("there is no scenario {name}; there are {}", names()))
 }
 
-/// Reads a scenario's file for `loadgen find`, whose flags may stand in it too. The first word is
-/// the file, the others are flags that win over it.
+/// Reads a scenario's file for `loadgen find`, whose flags may stand in it too; that of a search
+/// is taken as it is. The first word is the file, the others are flags that win over it.
 ///
 /// # Errors
 ///
@@ -128,7 +132,14 @@ fn parse(
         }
         None => return Err(fault(format!("the key `scenario` is missing: one of {}", names()))),
     };
-    let commands: Vec<&str> = before.iter().copied().chain([scenario.as_str()]).collect();
+    let load = match scenario.as_str() {
+        SEARCH => Some(take_load(&mut table).map_err(fault)?),
+        _ => None,
+    };
+    let commands: Vec<&str> = match &load {
+        Some(load) => vec![SEARCH, load],
+        None => before.iter().copied().chain([scenario.as_str()]).collect(),
+    };
     let mut arguments: Vec<String> =
         ["loadgen"].iter().chain(&commands).map(|&word| word.to_owned()).collect();
     for (key, value) in &table {
@@ -147,6 +158,18 @@ fn parse(
     arguments.extend_from_slice(flags);
     Options::try_parse_from(arguments)
         .map_err(|cause| LibraryError::Value { path: path.into(), cause })
+}
+
+/// The scenario that a search is to be made with.
+fn take_load(table: &mut Table) -> Result<String, String> {
+    let all = Options::command();
+    let search = all.find_subcommand(SEARCH).expect("it is one of the subcommands");
+    let there_are: Vec<&str> = search.get_subcommands().map(clap::Command::get_name).collect();
+    match table.remove(LOAD) {
+        Some(Value::String(name)) if there_are.contains(&name.as_str()) => Ok(name),
+        Some(other) => Err(format!("{LOAD} = {other}: there are {}", there_are.join(", "))),
+        None => Err(format!("the key `{LOAD}` is missing: one of {}", there_are.join(", "))),
+    }
 }
 
 fn add_flag(arguments: &mut Vec<String>, key: &str, value: &Value) -> Option<()> {
@@ -222,12 +245,15 @@ mod tests {
     #[test]
     fn the_file_behind_every_scenario_holds_all_its_defaults_and_nothing_else() {
         for (name, text) in BUILT_IN {
-            let defaults = Options::try_parse_from(["loadgen", name]).unwrap();
-            assert_eq!(given(text, &[]).unwrap(), format!("{:?}", defaults.command));
             let table: Table = text.parse().unwrap();
-            let command = Options::command();
-            let command = command.find_subcommand(name).unwrap();
-            for argument in command.get_arguments() {
+            let load = table.get(LOAD).and_then(Value::as_str);
+            let words = [name].into_iter().chain(load);
+            let defaults = Options::try_parse_from(["loadgen"].into_iter().chain(words.clone()));
+            assert_eq!(given(text, &[]).unwrap(), format!("{:?}", defaults.unwrap().command));
+            let all = Options::command();
+            let command = words.fold(&all, |command, name| command.find_subcommand(name).unwrap());
+            // What is hidden is set by the search.
+            for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
                 let flag = argument.get_long().unwrap();
                 let has_default =
                     !argument.get_default_values().is_empty() && argument.get_num_args().is_none();
@@ -271,6 +297,16 @@ mod tests {
             ("scenario = \"fanout\"\nrate = 0", "x.toml: error: invalid value '0' for '--rate"),
             ("scenario = \"fanout\"\nrate = 12:00:00", "x.toml: rate = 12:00:00: not a value"),
             ("scenario = \"fanout\"\nrate = ", "x.toml: line 2: "),
+            ("scenario = \"find\"", "x.toml: the key `load` is missing: one of chat, churn, echo"),
+            (
+                "scenario = \"find\"\nload = \"storm\"",
+                "x.toml: load = \"storm\": there are chat, churn, echo",
+            ),
+            (
+                "scenario = \"find\"\nload = \"notify\"\nprecison = 1",
+                "x.toml: unknown key `precison`; is `precision` meant?",
+            ),
+            ("scenario = \"fanout\"\nload = \"notify\"", "x.toml: unknown key `load`"),
         ];
         for (text, expected) in cases {
             let error = given(text, &[]).unwrap_err();

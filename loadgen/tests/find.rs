@@ -75,6 +75,30 @@ fn where_the_highest_rate_that_may_be_tried_holds_the_answer_is_a_lower_bound() 
 }
 
 #[test]
+fn a_file_of_a_search_can_be_run_as_that_of_any_scenario_and_found_with() {
+    let broker = TestBroker::start(Faults::default());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let text = format!(
+        "scenario = \"find\"\nload = \"fanout\"\nsubscribers = 20\nseconds = 0.3\nwarmup = 0\n\
+         drain = 1\nlatency = [\"p50<5s\", \"max<9s\"]\nfrom = 100\nto = 150\n\
+         allow-invalid = true\nurl = \"{}\"\n",
+        broker.url()
+    );
+    fs::write(&file, text).unwrap();
+    let path = file.to_str().unwrap();
+    for (command, to) in [("run", 150), ("find", 120)] {
+        let output = Command::new(LOADGEN).args([command, path, "--to", &to.to_string()]).output();
+        let output = output.unwrap();
+        let out = String::from_utf8(output.stdout).unwrap();
+        let last = out.lines().last().unwrap();
+        let expected =
+            format!("AT LEAST: {to} messages/s hold p50<5s, max<9s; nothing higher was tried");
+        assert_eq!((output.status.code(), last), (Some(0), expected.as_str()), "{command}");
+    }
+}
+
+#[test]
 fn what_cannot_be_searched_is_refused_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");
