@@ -70,8 +70,6 @@ impl Cluster {
         meanwhile(self);
         let told: Vec<_> =
             writers.into_iter().map(|writer| writer.join().expect("it ends")).collect();
-        // What was acknowledged on one node is on its way to the others.
-        thread::sleep(Duration::from_secs(2));
         stop.store(true, Ordering::Relaxed);
         let seen: Vec<_> =
             readers.into_iter().map(|reader| reader.join().expect("it ends")).collect();

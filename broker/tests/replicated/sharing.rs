@@ -108,3 +108,29 @@ fn what_a_killed_node_had_acknowledged_is_recovered_on_another_and_on_itself() {
         }
     }
 }
+
+#[test]
+fn a_server_that_lost_its_disk_begins_a_new_epoch_of_which_clients_are_told() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    let mut publisher = client(&cluster.brokers[0]);
+    let mut reader = client(&cluster.brokers[1]);
+    answer(&mut reader, r#"{"id":1,"op":"subscribe","topic":"room/3"}"#);
+    let publish = r#"{"id":1,"op":"publish","topic":"room/3","data":7}"#;
+    let first = answer(&mut publisher, publish);
+    assert_eq!(answer(&mut publisher, publish)["ok"]["seq"], 2);
+    assert_eq!(
+        (message(&mut reader)["seq"].as_u64(), message(&mut reader)["seq"].as_u64()),
+        (Some(1), Some(2))
+    );
+    cluster.server.lose_disk();
+    for broker in &cluster.brokers {
+        broker.wait_for_metric("altavoz_cluster_connects_total", 2.0, PATIENCE);
+        broker.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
+    }
+    let again = answer(&mut publisher, publish);
+    assert_eq!(again["ok"]["seq"], 1, "{again}");
+    assert_ne!(again["ok"]["epoch"], first["ok"]["epoch"]);
+    let told: Value = serde_json::from_str(&reader.receive_text()).expect("JSON");
+    assert_eq!(told["epoch"]["epoch"], again["ok"]["epoch"], "{told}");
+    assert_eq!(message(&mut reader)["seq"], 1);
+}

