@@ -11,8 +11,10 @@ import { raiseTopics, refreshTopics } from "/assets/console/topics.js";
 const EVERY_MS = 2000;
 const SETTINGS_EVERY_MS = 30_000;
 const SECONDS_SHOWN = 120;
-/** Numbers that come late come in a heap; a rate over less than this is none. */
-const RATE_OVER_MS = 500;
+/** Numbers that come late come in a heap; those that come sooner than this are left out. */
+const APART_MS = 500;
+/** Numbers between which a rate is taken: what this page asks for itself comes every other second. */
+const RATE_OVER = 2;
 
 // ---- access: a key or a token, for this tab alone ----
 
@@ -40,7 +42,7 @@ at("overview").append(...NUMBERS.map((name) => make("div", {}, make("dt", {}, na
 
 const times = [];
 const rates = [];
-let before = null;
+const past = [];
 
 client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
   const arrived = performance.now();
@@ -51,8 +53,11 @@ client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
   tell("Topics", whole.format(data.topics));
   tell("Waiting", bytes(data.backlog_bytes));
   tell("Up for", duration(data.uptime_s));
-  if (before && arrived - before.arrived < RATE_OVER_MS) return;
-  if (before && data.uptime_s > before.data.uptime_s) {
+  if (past.length && arrived - past.at(-1).arrived < APART_MS) return;
+  // A broker that has begun anew counts from zero.
+  if (past.length && data.uptime_s < past.at(-1).data.uptime_s) past.length = 0;
+  const [before] = past;
+  if (before) {
     const rate = (name) => Math.max(0, ((data[name] - before.data[name]) * 1000) / (arrived - before.arrived));
     tell("Received / s", short.format(rate("messages_in")));
     tell("Sent / s", short.format(rate("messages_out")));
@@ -63,7 +68,8 @@ client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
     if (times.length > SECONDS_SHOWN) times.shift(), rates.shift();
     chart.setData([times, rates]);
   }
-  before = { data, arrived };
+  past.push({ data, arrived });
+  if (past.length > RATE_OVER) past.shift();
 });
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -121,16 +127,23 @@ function workerRow({ worker, numbers, received, sent, turns }, all) {
 
 async function refresh() {
   if (document.hidden) return;
-  const ping = () => client.ping().then((ms) => (shown["Round trip"].textContent = `${ms.toFixed(1)} ms`));
-  const parts = [refreshWorkers(), refreshTopics(), refreshConnections(), refreshCluster(), client.state === "connected" && ping()];
+  const parts = [refreshWorkers(), refreshTopics(), refreshConnections(), refreshCluster()];
   // What fails tells so in its own place, and is tried again.
   await Promise.allSettled(parts);
+}
+
+/** Not beside the questions of a refresh, whose answers it would wait for. */
+async function ping() {
+  if (document.hidden || client.state !== "connected") return;
+  const ms = await client.ping().catch(() => null);
+  if (ms !== null) shown["Round trip"].textContent = `${ms.toFixed(1)} ms`;
 }
 
 raiseTopics(client);
 raiseConnections(client);
 raiseSettings();
 setInterval(refresh, EVERY_MS);
+setTimeout(() => setInterval(ping, EVERY_MS), EVERY_MS / 2);
 setInterval(() => document.hidden || refreshSettings(), SETTINGS_EVERY_MS);
 refresh();
 refreshSettings();
