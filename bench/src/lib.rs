@@ -5,6 +5,7 @@
 //! | [`audience`] | a hub with subscribers, without sockets |
 //! | [`inputs`] | what a live dashboard sends, for `benches/` |
 //! | [`machine`] | what was measured on, in words |
+//! | [`page`] | measured tables in our pages |
 //! | [`peers`] | the broker and other servers under the same load |
 //! | [`plot`] | its result as SVG |
 //! | [`servers`] | two small servers to compare with |
@@ -13,6 +14,7 @@
 pub mod audience;
 pub mod inputs;
 pub mod machine;
+pub mod page;
 pub mod peers;
 pub mod plot;
 pub mod servers;

@@ -12,12 +12,14 @@
 //! | [`table`] | what came of all rounds |
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use clap::Args;
-use serde_json::json;
+use anyhow::Context as _;
+use clap::{Args, ValueEnum as _};
+use serde_json::{Value, json};
 
 pub mod contender;
 pub mod round;
@@ -26,6 +28,7 @@ pub mod table;
 pub mod tools;
 
 use crate::machine::Machine;
+use crate::{page, plot};
 use contender::Contender;
 use round::{Bench, Figures};
 use scenario::Scenario;
@@ -41,24 +44,39 @@ pub struct PeersFlags {
     /// The servers to compare the broker with.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Contender::USUAL)]
     pub peers: Vec<Contender>,
+    /// All loads and all servers there are.
+    #[arg(long, conflicts_with_all = ["scenario", "peers"])]
+    pub all: bool,
     /// How often each server is measured under each load; five or more to build on.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub rounds: u32,
     /// How long each of them is measured, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
+    /// Begin nothing new after so many minutes; what was measured until then counts [default: no
+    /// limit]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub minutes: Option<u32>,
     /// Connections of the scenario `idle`. All of a process's descriptors are connections there.
     #[arg(long, default_value_t = 15_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub idle_connections: u32,
-    /// Write every round's figures to this file as JSON; `bench plot` draws them.
+    /// Write every round's figures to this file as JSON, anew after each; `bench plot` draws them.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Put the tables into this page, in its place called `peers`, and the plots into the folder
+    /// `images` beside it: docs/BENCHMARKS.md.
+    #[arg(long, value_name = "FILE")]
+    pub page: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  Everything, five rounds of ten seconds; about three hours:
+  The usual loads and servers, five rounds of ten seconds; about two hours:
       cargo run --release -p bench -- peers
+
+  Everything into the page, with plots, in 80 minutes at most:
+      cargo run --release -p bench -- peers --all --rounds 3 --seconds 4 --minutes 80 \\
+          --json target/peers.json --page docs/BENCHMARKS.md
 
   Is the broker as cheap as the bare loop today?
       cargo run --release -p bench -- peers --scenario fan,burst --peers bare
@@ -68,82 +86,156 @@ How to read the table:
   round: 0.9 means that the broker takes nine tenths of it. The median of the rounds, and in
   brackets the least and the greatest. The line `broker again` is the same broker measured a second
   time in each round: a difference smaller than what that line shows is none.
-  A server that lost, repeated or reordered a message has no figures but that.";
+  A server that lost, repeated or reordered a message has no figures but that. One that fails twice
+  under a load is not tried under it again; none of that ends the run.";
+
+/// So often a server may fail under a load before it is given up there.
+const FAILURES_MAX: usize = 2;
+
+/// What a measurement takes beside the time to measure, in seconds, about: a look at the idle server,
+/// connecting, warm-up, drain.
+const BESIDE_SECONDS: u32 = 4;
 
 /// Runs every round and prints a table for each scenario.
 ///
 /// # Errors
-/// If the broker or the load generator can't be built or started, or a file can't be written.
-/// A peer that can't be had or does not answer is left out, with the reason.
+/// If the broker or the load generator can't be built, or a file can't be written. A server that
+/// can't be had, does not start or fails under a load has that in its row.
 pub fn run(flags: &PeersFlags) -> anyhow::Result<()> {
     let bench = Bench::prepare(flags.seconds, flags.idle_connections)?;
-    let mut available = Vec::new();
-    for &peer in flags.peers.iter().filter(|peer| !peer.is_ours()) {
-        match peer.fetch(&bench.tools) {
-            Ok(()) => available.push(peer),
-            Err(error) => note(&format!("{} is left out: {error:#}", peer.name())),
+    let field = Field::new(flags, bench);
+    let began = Instant::now();
+    let limit = flags.minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+    let mut tables: Vec<Table> = flags.scenarios().iter().copied().map(Table::new).collect();
+    note(&field.outlook(flags));
+    'rounds: for number in 1..=flags.rounds {
+        for at in 0..tables.len() {
+            if limit.is_some_and(|limit| began.elapsed() >= limit) {
+                note("the time is over");
+                break 'rounds;
+            }
+            field.measure(number, &mut tables[at]);
+            keep(flags, &field.versions(), &tables)?;
         }
     }
-    let mut rounds = Vec::new();
-    for &scenario in &flags.scenario {
-        let mut table = Table::new(scenario);
-        for number in 1..=flags.rounds {
-            measure(&bench, scenario, number, &available, &mut table)?;
-        }
-        let mut out = io::stdout().lock();
-        writeln!(out, "{table}").context("cannot write the table")?;
-        rounds.extend(table.to_json());
+    tables.retain(|table| table.rounds() > 0);
+    let mut out = io::stdout().lock();
+    tables.iter().try_for_each(|table| writeln!(out, "{table}")).context("cannot write the table")
+}
+
+impl PeersFlags {
+    fn scenarios(&self) -> &[Scenario] {
+        if self.all { Scenario::value_variants() } else { &self.scenario }
     }
+
+    fn wanted(&self) -> Vec<Contender> {
+        let all = if self.all { Contender::value_variants() } else { &self.peers };
+        all.iter().copied().filter(|peer| !peer.is_ours()).collect()
+    }
+}
+
+/// The servers that are there, and those that are not.
+struct Field {
+    bench: Bench,
+    available: Vec<Contender>,
+    missing: Vec<(Contender, String)>,
+}
+
+impl Field {
+    /// Fetches what was asked for.
+    fn new(flags: &PeersFlags, bench: Bench) -> Self {
+        let (mut available, mut missing) = (Vec::new(), Vec::new());
+        for peer in flags.wanted() {
+            match peer.fetch(&bench.tools) {
+                Ok(()) => available.push(peer),
+                Err(error) => {
+                    let why = format!("not to be had: {error:#}");
+                    note(&format!("{} is left out, {why}", peer.name()));
+                    missing.push((peer, why.lines().next().unwrap_or_default().to_owned()));
+                }
+            }
+        }
+        Self { bench, available, missing }
+    }
+
+    /// How long it will take, for who waits.
+    fn outlook(&self, flags: &PeersFlags) -> String {
+        let each = |scenario: &Scenario| {
+            2 + self.available.iter().filter(|peer| peer.fits(*scenario)).count() as u32
+        };
+        let runs = flags.rounds * flags.scenarios().iter().map(each).sum::<u32>();
+        let minutes = (runs * (flags.seconds + BESIDE_SECONDS)).div_ceil(60);
+        format!("{runs} measurements in {} rounds, about {minutes} minutes", flags.rounds)
+    }
+
+    /// One round: every server once, the broker twice.
+    fn measure(&self, number: u32, table: &mut Table) {
+        let scenario = table.scenario();
+        let is_tried =
+            |peer: &Contender| peer.fits(scenario) && table.failures(*peer) < FAILURES_MAX;
+        let mut order: Vec<_> = [Contender::Broker]
+            .into_iter()
+            .chain(self.available.iter().copied().filter(is_tried))
+            .chain([Contender::BrokerAgain])
+            .collect();
+        if number.is_multiple_of(2) {
+            order.reverse();
+        }
+        for contender in order {
+            note(&format!("{} · round {number} · {}", scenario.name(), contender.name()));
+            let outcome = self.bench.run(contender, scenario);
+            let figures = outcome.unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
+            note(&format!("    {}", figures.line()));
+            table.add(number, contender, figures);
+        }
+        if number == 1 {
+            for (peer, why) in self.missing.iter().filter(|(peer, _)| peer.fits(scenario)) {
+                table.add(number, *peer, Figures::failed(why.clone()));
+            }
+        }
+    }
+
+    /// Of those servers that are not ours.
+    fn versions(&self) -> BTreeMap<&'static str, String> {
+        let named = |peer: &Contender| Some((peer.name(), peer.version(&self.bench.tools)?));
+        self.available.iter().filter_map(named).collect()
+    }
+}
+
+/// Writes what was measured so far to the files that were asked for.
+fn keep(
+    flags: &PeersFlags,
+    versions: &BTreeMap<&str, String>,
+    tables: &[Table],
+) -> anyhow::Result<()> {
+    let rounds: Vec<Value> = tables.iter().flat_map(Table::to_json).collect();
+    let machine = Machine::here().to_string();
+    let result = json!({
+        "machine": machine,
+        "round_count": flags.rounds,
+        "seconds": flags.seconds,
+        "versions": versions,
+        "rounds": rounds,
+    });
     if let Some(path) = &flags.json {
-        let named = |peer: &Contender| Some((peer.name(), peer.version(&bench.tools)?));
-        let versions: BTreeMap<_, _> = available.iter().filter_map(named).collect();
-        let result = json!({
-            "machine": Machine::here().to_string(),
-            "round_count": flags.rounds,
-            "seconds": flags.seconds,
-            "versions": versions,
-            "rounds": rounds,
-        });
         let text = format!("{result:#}\n");
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
-    Ok(())
-}
-
-/// One round: every server once, the broker twice.
-fn measure(
-    bench: &Bench,
-    scenario: Scenario,
-    number: u32,
-    available: &[Contender],
-    table: &mut Table,
-) -> anyhow::Result<()> {
-    let mut order: Vec<_> = [Contender::Broker]
-        .into_iter()
-        .chain(available.iter().copied().filter(|peer| peer.fits(scenario)))
-        .chain([Contender::BrokerAgain])
-        .collect();
-    if number.is_multiple_of(2) {
-        order.reverse();
-    }
-    for contender in order {
-        note(&format!("{} · round {number} · {}", scenario.name(), contender.name()));
-        let outcome = bench.run(contender, scenario);
-        match outcome {
-            Ok(figures) => {
-                note(&format!("    {}", figures.line()));
-                table.add(number, contender, figures);
-            }
-            Err(error) if contender.is_ours() => {
-                bail!("{} under {}: {error:#}", contender.name(), scenario.name())
-            }
-            Err(error) => {
-                table.add(number, contender, Figures::failed(format!("{error:#}")));
-                note(&format!("    failed: {error:#}"));
-            }
+    let Some(path) = &flags.page else { return Ok(()) };
+    let folder = path.with_file_name("images");
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let drawn = plot::draw(&result, &folder)?;
+    let versions: Vec<String> =
+        versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let mut text = format!("{machine}; {} s a round. {}.\n", flags.seconds, versions.join(", "));
+    for table in tables.iter().filter(|table| table.rounds() > 0) {
+        let _ = write!(text, "\n{table}");
+        if drawn.contains(&table.scenario()) {
+            let name = table.scenario().name();
+            let _ = write!(text, "\n![Plot of {name}](images/peers-{name}.svg)\n");
         }
     }
-    Ok(())
+    page::put(path, "peers", &text)
 }
 
 /// What is going on, for who waits.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum as _};
@@ -34,11 +34,16 @@ const LINE: f64 = 16.0;
 /// The most characters of a line of the caption.
 const CAPTION_MAX: usize = 110;
 
-const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}\
-.title{font-weight:600}.small{font-size:11px;fill:#59636e}\
+/// About how many steps the axis has.
+const STEPS: f64 = 5.0;
+
+const STYLE: &str = "text{font:13px system-ui,sans-serif;fill:#1f2328}.paper{fill:#fff}\
+.title{font-weight:600}.small{font-size:11px;fill:#59636e}.grid{stroke:#d1d9e0}\
 .bar{fill:#8c959f}.ours{fill:#0969da}.reach{stroke:#1f2328;stroke-width:1.5}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.small{fill:#9198a1}\
-.bar{fill:#656c76}.ours{fill:#4493f8}.reach{stroke:#e6edf3}}";
+.value{stroke:#fff;stroke-width:4;paint-order:stroke}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.paper{fill:#0d1117}.small{fill:#9198a1}\
+.grid{stroke:#3d444d}.bar{fill:#656c76}.ours{fill:#4493f8}.reach{stroke:#e6edf3}\
+.value{stroke:#0d1117}}";
 
 /// One server in a plot.
 struct Bar {
@@ -53,13 +58,22 @@ struct Bar {
 pub fn run(flags: &PlotFlags) -> anyhow::Result<()> {
     let text =
         fs::read_to_string(&flags.result).with_context(|| flags.result.display().to_string())?;
-    let result: Value = serde_json::from_str(&text)?;
+    draw(&serde_json::from_str(&text)?, &flags.into).map(drop)
+}
+
+/// Draws every scenario that the result has figures of into the folder; which those are.
+///
+/// # Errors
+/// If a plot can't be written.
+pub fn draw(result: &Value, into: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let mut drawn = Vec::new();
     for &scenario in Scenario::value_variants() {
-        let Some(svg) = plot(&result, scenario) else { continue };
-        let path = flags.into.join(format!("peers-{}.svg", scenario.name()));
+        let Some(svg) = plot(result, scenario) else { continue };
+        let path = into.join(format!("peers-{}.svg", scenario.name()));
         fs::write(&path, svg).with_context(|| path.display().to_string())?;
+        drawn.push(scenario);
     }
-    Ok(())
+    Ok(drawn)
 }
 
 /// A scenario's plot; none if nothing was measured in it.
@@ -75,20 +89,23 @@ pub fn plot(result: &Value, scenario: Scenario) -> Option<String> {
         return None;
     }
     let caption = caption(result, &bars);
-    let height = TOP + ROW * bars.len() as f64 + LINE * (caption.len() as f64 + 1.0);
+    let bottom = TOP + ROW * bars.len() as f64;
+    let height = bottom + LINE * (caption.len() as f64 + 2.5);
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
          width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>{0}: {about}</title>\n\
-         <style>{STYLE}</style>\n<text class=\"title\" x=\"8\" y=\"20\">{0}: {about}</text>\n\
+         <style>{STYLE}</style>\n<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n\
+         <text class=\"title\" x=\"8\" y=\"20\">{0}: {about}</text>\n\
          <text class=\"small\" x=\"8\" y=\"38\">{1}</text>\n",
         escaped(scenario.name()),
         escaped(scenario.about()),
     );
     let scale = (WIDTH - NAMES - VALUES) / greatest;
+    draw_axis(&mut out, bottom, greatest, scale, unit);
     for (row, bar) in bars.iter().enumerate() {
-        draw(&mut out, bar, TOP + ROW * row as f64, scale, unit);
+        draw_bar(&mut out, bar, TOP + ROW * row as f64, scale, unit);
     }
-    let mut y = TOP + ROW * bars.len() as f64 + LINE;
+    let mut y = bottom + LINE * 2.5;
     for line in &caption {
         let _ = writeln!(out, "<text class=\"small\" x=\"8\" y=\"{y}\">{}</text>", escaped(line));
         y += LINE;
@@ -97,7 +114,34 @@ pub fn plot(result: &Value, scenario: Scenario) -> Option<String> {
     Some(out)
 }
 
-fn draw(out: &mut String, bar: &Bar, y: f64, scale: f64, unit: &str) {
+/// From 0, in round steps, with a line up through the bars at each.
+fn draw_axis(out: &mut String, bottom: f64, greatest: f64, scale: f64, unit: &str) {
+    let step = round_step(greatest / STEPS);
+    let digits = (-step.log10().floor()).max(0.0) as usize;
+    let mut at = 0.0;
+    while at <= greatest {
+        let x = NAMES + at * scale;
+        let unit = if at == 0.0 { format!(" {unit}") } else { String::new() };
+        let _ = writeln!(
+            out,
+            "<path class=\"grid\" d=\"M{x:.1} {:.1}V{:.1}\"/>\
+             <text class=\"small\" x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{at:.digits$}{unit}</text>",
+            TOP - 6.0,
+            bottom,
+            bottom + 13.0,
+        );
+        at += step;
+    }
+}
+
+/// The least of 1, 2 and 5 times a power of ten that is not below.
+fn round_step(least: f64) -> f64 {
+    let power = 10_f64.powf(least.log10().floor());
+    let found = [1.0, 2.0, 5.0].map(|times| times * power).into_iter().find(|step| *step >= least);
+    found.unwrap_or(10.0 * power)
+}
+
+fn draw_bar(out: &mut String, bar: &Bar, y: f64, scale: f64, unit: &str) {
     let Spread { median, least, greatest } = bar.spread;
     let class = if bar.name.starts_with("broker") { "bar ours" } else { "bar" };
     let (middle, text) = (y + ROW / 2.0 - 3.0, y + ROW / 2.0 + 1.5);
@@ -107,7 +151,7 @@ fn draw(out: &mut String, bar: &Bar, y: f64, scale: f64, unit: &str) {
         "<text x=\"{0:.1}\" y=\"{text:.1}\" text-anchor=\"end\">{1}</text>\
          <rect class=\"{class}\" x=\"{NAMES}\" y=\"{y:.1}\" width=\"{2:.1}\" height=\"{3}\"/>\
          <path class=\"reach\" d=\"M{4:.1} {middle:.1}H{5:.1}\"/>\
-         <text x=\"{6:.1}\" y=\"{text:.1}\">{median:.digits$} {unit}</text>",
+         <text class=\"value\" x=\"{6:.1}\" y=\"{text:.1}\">{median:.digits$} {unit}</text>",
         NAMES - 8.0,
         escaped(&bar.name),
         median * scale,
@@ -140,9 +184,10 @@ fn bars(result: &Value, scenario: Scenario, figure: &str) -> Vec<Bar> {
 /// How it was measured, on what, and which versions.
 fn caption(result: &Value, bars: &[Bar]) -> Vec<String> {
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
+    let rounds = if result["round_count"] == 1 { "round" } else { "rounds" };
     let mut lines = vec![
         format!(
-            "Medians of {} rounds of {} s; the line reaches from the least to the greatest.",
+            "Medians of {} {rounds} of {} s; the line reaches from the least to the greatest.",
             result["round_count"], result["seconds"]
         ),
         text("machine"),
@@ -196,7 +241,15 @@ mod tests {
         for text in ["Some &lt;CPU&gt;, 2 cores", "ws 8.23.0", "Medians of 2 rounds of 10 s"] {
             assert!(svg.contains(text), "{text}");
         }
-        assert_eq!(svg.matches("<rect").count(), 2);
+        assert_eq!(svg.matches("<rect class=\"bar").count(), 2);
+        for text in [">0 µs<", ">2<", ">4<", ">6<"] {
+            assert!(svg.contains(text), "the axis begins at 0 and goes in round steps: {svg}");
+        }
         assert_eq!(plot(&result, Scenario::Burst), None);
+    }
+
+    #[test]
+    fn steps_are_round() {
+        assert_eq!([0.011, 1.0, 3.1, 70.0].map(round_step), [0.02, 1.0, 5.0, 100.0]);
     }
 }

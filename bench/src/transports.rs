@@ -14,6 +14,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use crate::machine::Machine;
+use crate::page;
 use crate::peers::round::Bench;
 
 /// The flags of `bench transports`.
@@ -34,7 +35,7 @@ pub struct TransportsFlags {
     /// How long each measurement takes, in seconds.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub seconds: u32,
-    /// Put the table into this page, between the lines `<!-- measured -->` and `<!-- end -->`.
+    /// Put the table into this page, in its place called `transports`: docs/WHY-WEBSOCKET.md.
     #[arg(long, value_name = "FILE")]
     pub page: Option<PathBuf>,
     /// Write every measurement to this file as JSON.
@@ -61,9 +62,6 @@ const FIGURES: [(&str, &str); 6] = [
     ("connection_bytes", "/target/process/rss_bytes_per_connection"),
 ];
 
-const BEGIN: &str = "<!-- measured -->\n";
-const END: &str = "<!-- end -->";
-
 /// Measures all ways in turn and prints the table.
 ///
 /// # Errors
@@ -86,9 +84,7 @@ pub fn run(flags: &TransportsFlags) -> anyhow::Result<()> {
     let table = table(flags, &Machine::here(), &rows);
     writeln!(io::stdout().lock(), "{table}").context("cannot write the table")?;
     if let Some(path) = &flags.page {
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let text = put_between(&text, &table).context("the page has no place for it")?;
-        fs::write(path, text)?;
+        page::put(path, "transports", &table)?;
     }
     if let Some(path) = &flags.json {
         let all: Vec<Value> =
@@ -163,13 +159,6 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// The page with `table` in its place; none if it has no place for one.
-fn put_between(page: &str, table: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -192,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_holds_medians_and_faults_and_goes_where_the_page_has_a_place() {
+    fn the_table_holds_medians_and_faults() {
         let flags = Line::parse_from(["transports"]).flags;
         let row = |cpu_us: f64| json!({"cpu_us": cpu_us, "in_bytes": 200.4, "fault": null});
         let mut rows =
@@ -201,9 +190,5 @@ mod tests {
         let table = table(&flags, &Machine::here(), &rows);
         assert!(table.contains("| WebSocket | 3.00 | 200 | – | – | – | – |  |"), "{table}");
         assert!(table.contains("| server-sent events | – | – | – | – | – | – | BROKEN: 3 lost |"));
-        let page = put_between("a\n<!-- measured -->\nold\n<!-- end -->\nb\n", "new\n");
-        let expected = "a\n<!-- measured -->\n\nnew\n\n<!-- end -->\nb\n";
-        assert_eq!(page.as_deref(), Some(expected));
-        assert_eq!(put_between("a", "b"), None);
     }
 }

@@ -68,7 +68,7 @@ fn load(peer: Contender, tools: &Tools) -> String {
 
 #[test]
 fn every_peer_delivers_what_the_load_generator_publishes() {
-    let tools = Tools::prepare().expect("our own programs build");
+    let tools = Tools::at_hand().expect("our own programs build");
     let fetched = |peer: &Contender| match peer.fetch(&tools) {
         Ok(()) => true,
         Err(why) => {

@@ -160,14 +160,15 @@ impl Contender {
         Ok(match self {
             Self::Broker | Self::BrokerAgain | Self::Uring | Self::Delayed | Self::Tls => {
                 let mut command = Command::new(tools.own("broker"));
-                command.args(["--workers", "1", "--pin", "false", "--listen"]);
-                command.arg(format!("127.0.0.1:{port}"));
+                command.args(["--workers", "1", "--pin", "false"]);
                 match self {
                     Self::Uring => command.arg("--io-uring"),
                     Self::Delayed => command.args(["--flush-ms", "20"]),
-                    Self::Tls => command.arg("--tls-self-signed"),
+                    Self::Tls => command.args(["--tls-self-signed", "--plain", "false"]),
                     _ => &mut command,
                 };
+                command.arg(if self == Self::Tls { "--tls-listen" } else { "--listen" });
+                command.arg(format!("127.0.0.1:{port}"));
                 command
             }
             Self::Bare => serve("bare"),

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ const START_LIMIT: Duration = Duration::from_secs(15);
 /// How long a server is watched without a connection, to know what it uses anyway.
 const IDLE: Duration = Duration::from_secs(1);
 /// Beyond the time to measure: connecting, warm-up, drain.
-const RUN_LIMIT: Duration = Duration::from_secs(120);
+const RUN_LIMIT: Duration = Duration::from_secs(60);
 const NAP: Duration = Duration::from_millis(20);
 
 /// What every round needs.
@@ -28,8 +29,8 @@ const NAP: Duration = Duration::from_millis(20);
 pub struct Bench {
     /// Where the programs are.
     pub tools: Tools,
-    server_core: usize,
-    generator_core: usize,
+    server_cores: CpuSet,
+    generator_cores: CpuSet,
     seconds: u32,
     idle_connections: u32,
 }
@@ -73,7 +74,16 @@ impl Bench {
         // Inherited by the servers; some do not raise it themselves.
         broker::sys::raise_descriptor_limit();
         let tools = Tools::prepare()?;
-        Ok(Self { tools, server_core, generator_core, seconds, idle_connections })
+        let (server_cores, generator_cores) = (set_of(&[server_core]), set_of(&[generator_core]));
+        Ok(Self { tools, server_cores, generator_cores, seconds, idle_connections })
+    }
+
+    /// The same with server and load generator on all cores, wherever the system puts them: they
+    /// take them from each other.
+    #[must_use]
+    pub fn on_all_cores(self) -> Self {
+        let all = set_of(&broker::sys::cores());
+        Self { server_cores: all, generator_cores: all, ..self }
     }
 
     /// A round.
@@ -111,7 +121,7 @@ impl Bench {
 
     /// A server that listens, and the processor time that it uses in a second without connections.
     fn start(&self, command: &mut Command, port: u16) -> anyhow::Result<(Process, f64)> {
-        let mut server = Process::start(command, self.server_core)?;
+        let mut server = Process::start(command, self.server_cores, self.tools.said("server"))?;
         server.wait_for_port(port)?;
         sleep(NAP);
         let before = Usage::of(server.id()).context("the server has ended")?;
@@ -139,12 +149,13 @@ impl Bench {
             .args(flags)
             .arg("--json")
             .arg(&path);
-        let mut generator = Process::start(&mut command, self.generator_core)?;
+        let said = self.tools.said("loadgen");
+        let mut generator = Process::start(&mut command, self.generator_cores, said)?;
         generator.wait(RUN_LIMIT + Duration::from_secs(self.seconds.into()))?;
         let text = fs::read_to_string(&path).context("the load generator left no result")?;
         fs::remove_file(&path)?;
         if text.is_empty() {
-            bail!("the server did not take the connections");
+            bail!("the server did not take the connections: {}", generator.last_words());
         }
         Ok(serde_json::from_str(&text)?)
     }
@@ -159,7 +170,8 @@ impl Figures {
 
     /// From the load generator's result; `idle_us` is what the server uses in a second without
     /// connections.
-    fn read(result: &Value, idle_us: f64) -> Self {
+    #[must_use]
+    pub fn read(result: &Value, idle_us: f64) -> Self {
         let number = |path: &str| result.pointer(path).and_then(Value::as_f64);
         let deliveries_per_s = number("/deliveries/per_second").filter(|rate| *rate > 0.0);
         let cpu_us = number("/target/process/cpu_us_per_delivery")
@@ -225,24 +237,38 @@ fn fault(result: &Value) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
-/// A running program on one core, ended when dropped.
+fn set_of(cores: &[usize]) -> CpuSet {
+    let mut set = CpuSet::new();
+    cores.iter().for_each(|&core| set.set(core));
+    set
+}
+
+/// A running program on its cores, ended when dropped. What it complains of goes to a file.
 struct Process {
     child: Child,
     name: String,
+    said: PathBuf,
 }
 
 impl Process {
-    fn start(command: &mut Command, core: usize) -> anyhow::Result<Self> {
-        let mut pinned = CpuSet::new();
-        pinned.set(core);
+    fn start(command: &mut Command, cores: CpuSet, said: PathBuf) -> anyhow::Result<Self> {
+        let complaints = fs::File::create(&said).with_context(|| said.display().to_string())?;
         // A child begins on the cores of the thread that started it.
         let own = sched_getaffinity(None)?;
-        sched_setaffinity(None, &pinned)?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        sched_setaffinity(None, &cores)?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let started = command.spawn();
         sched_setaffinity(None, &own)?;
         let name = command.get_program().to_string_lossy().into_owned();
-        Ok(Self { child: started.with_context(|| name.clone())?, name })
+        Ok(Self { child: started.with_context(|| name.clone())?, name, said })
+    }
+
+    /// The last line of its complaints.
+    fn last_words(&self) -> String {
+        let all = fs::read(&self.said).unwrap_or_default();
+        let all = String::from_utf8_lossy(&all);
+        let last = all.lines().rev().find(|line| !line.trim().is_empty());
+        last.map_or("it said nothing", str::trim).to_owned()
     }
 
     fn id(&self) -> u32 {
@@ -253,7 +279,7 @@ impl Process {
         let deadline = Instant::now() + START_LIMIT;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended: {status}", self.name);
+                bail!("{} ended: {status}: {}", self.name, self.last_words());
             }
             if Instant::now() > deadline {
                 bail!("{} did not listen within {} s", self.name, START_LIMIT.as_secs());
@@ -277,9 +303,10 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Both fail only if it has ended already.
+        // All fail only if it has ended already, or the file is gone.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = fs::remove_file(&self.said);
     }
 }
 

@@ -36,6 +36,24 @@ impl Table {
         self.rows.push((round, contender, figures));
     }
 
+    /// The load that it is of.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        self.scenario
+    }
+
+    /// How many rounds there were, the one that is under way included.
+    #[must_use]
+    pub fn rounds(&self) -> u32 {
+        self.rows.iter().map(|(round, ..)| *round).max().unwrap_or(0)
+    }
+
+    /// How often a server has failed.
+    #[must_use]
+    pub fn failures(&self, contender: Contender) -> usize {
+        self.of(contender).filter(|(_, figures)| figures.fault.is_some()).count()
+    }
+
     /// Every measurement.
     #[must_use]
     pub fn to_json(&self) -> Vec<Value> {
@@ -168,8 +186,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rounds = self.rows.iter().map(|(round, ..)| round).max().unwrap_or(&0);
-        let word = if *rounds == 1 { "round" } else { "rounds" };
+        let rounds = self.rounds();
+        let word = if rounds == 1 { "round" } else { "rounds" };
         let (name, about) = (self.scenario.name(), self.scenario.about());
         writeln!(f, "**{name}**: {about}; {rounds} {word}\n")?;
         match self.scenario.is_idle() {

@@ -42,22 +42,45 @@ impl Tools {
     /// # Errors
     /// If this program was not built by cargo, or they don't build.
     pub fn prepare() -> anyhow::Result<Self> {
+        let tools = Self::find()?;
+        tools.build()?;
+        Ok(tools)
+    }
+
+    /// The same, for tests: the two are built only where they are missing. An old one is not
+    /// replaced, since cargo might build everything below them once more, with fewer features.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn at_hand() -> anyhow::Result<Self> {
+        let tools = Self::find()?;
+        if !(tools.own("broker").exists() && tools.own("loadgen").exists()) {
+            tools.build()?;
+        }
+        Ok(tools)
+    }
+
+    fn find() -> anyhow::Result<Self> {
         let program = std::env::current_exe().context("who am I?")?;
         let mut own = program.parent().context("a program is in a folder")?.to_path_buf();
         if own.ends_with("deps") {
             own.pop(); // a test's program
         }
-        let target = own.parent().context("cargo's folders have one above")?.to_path_buf();
-        let profile = match own.file_name().and_then(|name| name.to_str()) {
+        let fetched = own.parent().context("cargo's folders have one above")?.join("tools");
+        fs::create_dir_all(&fetched)?;
+        Ok(Self { own, fetched })
+    }
+
+    fn build(&self) -> anyhow::Result<()> {
+        let profile = match self.own.file_name().and_then(|name| name.to_str()) {
             Some("debug") | None => "dev",
             Some(name) => name,
         };
         run(Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
             .args(["build", "--quiet", "--package", "broker", "--package", "loadgen"])
             .args(["--profile", profile, "--target-dir"])
-            .arg(&target)
-            .current_dir(env!("CARGO_MANIFEST_DIR")))?;
-        Ok(Self { fetched: target.join("tools"), own })
+            .arg(self.own.with_file_name(""))
+            .current_dir(env!("CARGO_MANIFEST_DIR")))
     }
 
     /// One of the workspace's programs.
@@ -76,6 +99,12 @@ impl Tools {
     #[must_use]
     pub fn result(&self) -> PathBuf {
         self.fetched.join(format!("peers-{}.json", std::process::id()))
+    }
+
+    /// Where a program's complaints go while it runs.
+    #[must_use]
+    pub fn said(&self, program: &str) -> PathBuf {
+        self.fetched.join(format!("peers-{}-{program}.log", std::process::id()))
     }
 
     /// Gets the peers from npm.
