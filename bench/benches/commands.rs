@@ -1,4 +1,5 @@
-//! Commands in both encodings, against serde_json, and the encoding of messages.
+//! Commands in both encodings, against serde_json and against simd-json, which is below ours, used
+//! plainly; and the encoding of messages.
 
 use std::hint::black_box;
 
@@ -28,6 +29,15 @@ fn parsing(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(text.len() as u64));
         group.bench_function(BenchmarkId::new("ours", name), |bencher| {
             bencher.iter(|| parser.parse(black_box(text), demand_publish));
+        });
+        // It writes into its input, so it gets a copy, as ours makes one.
+        let mut bytes = Vec::new();
+        group.bench_function(BenchmarkId::new("simd-json, as a tape", name), |bencher| {
+            bencher.iter(|| {
+                bytes.clear();
+                bytes.extend_from_slice(black_box(text).as_bytes());
+                simd_json::to_tape(&mut bytes).expect("it is JSON").0.len()
+            });
         });
         group.bench_function(BenchmarkId::new("serde_json, raw data", name), |bencher| {
             bencher.iter(|| {

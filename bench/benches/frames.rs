@@ -115,6 +115,13 @@ fn encoding(criterion: &mut Criterion) {
                 black_box(&out);
             });
         });
+        group.bench_function(BenchmarkId::new("fastwebsockets", length), |bencher| {
+            use fastwebsockets::{Frame, Payload};
+            bencher.iter(|| {
+                let mut frame = Frame::text(Payload::Borrowed(black_box(&payload)));
+                black_box(frame.write(&mut out).len())
+            });
+        });
     }
     group.finish();
 }

@@ -1,4 +1,4 @@
-//! Masking against its bytewise definition, and checking UTF-8 against the standard library; both
+//! Masking against fastwebsockets' and the bytewise definition, and checking UTF-8 against the standard library; both
 //! against a plain copy, the speed of memory.
 
 use std::hint::black_box;
@@ -16,6 +16,9 @@ fn masking(criterion: &mut Criterion) {
         let mut bytes = ascii(length);
         group.bench_function(BenchmarkId::new("ours", length), |bencher| {
             bencher.iter(|| mask::apply(black_box(KEY), 0, black_box(&mut bytes)));
+        });
+        group.bench_function(BenchmarkId::new("fastwebsockets", length), |bencher| {
+            bencher.iter(|| fastwebsockets::unmask(black_box(&mut bytes), black_box(KEY)));
         });
         group.bench_function(BenchmarkId::new("bytewise", length), |bencher| {
             bencher.iter(|| mask_bytewise(black_box(KEY), black_box(&mut bytes)));

@@ -15,7 +15,7 @@ const PUBLISHER: u32 = 0;
 const MAILBOX_BYTES_MAX: u64 = 64 << 20;
 const TOPICS_MAX: u32 = 1_000_000;
 
-/// One publisher and its subscribers, all of one worker.
+/// One worker's publisher and subscribers.
 pub struct Audience {
     hub: Hub,
     parser: Parser,
@@ -39,6 +39,13 @@ impl Audience {
     /// So many subscribers, each to every one of `filters`. Nothing is kept of the messages.
     #[must_use]
     pub fn new(subscribers: u32, filters: &[&str]) -> Self {
+        Self::of_workers(1, subscribers, filters).pop().expect("there is one for each worker")
+    }
+
+    /// Of so many workers of one broker, each with so many subscribers. What any of them publishes
+    /// comes to all.
+    #[must_use]
+    pub fn of_workers(workers: usize, subscribers: u32, filters: &[&str]) -> Vec<Self> {
         let config = Arc::new(Config {
             commands_per_second_max: 0,
             mailbox_bytes_max: MAILBOX_BYTES_MAX,
@@ -48,17 +55,22 @@ impl Audience {
             last_ms: 0,
             ..Config::default()
         });
-        let shared = Arc::new(Shared::new(1, &config, 0));
-        let hub = Hub::new(0, shared, config, Arc::new(Metrics::new(1)));
-        let (touched, list, staged) = (Vec::new(), Vec::new(), Vec::new());
-        let mut audience = Self { hub, parser: Parser::new(), touched, list, staged };
-        for slot in PUBLISHER..=PUBLISHER + subscribers {
-            audience.hub.open(slot, u64::from(slot), Protocol::Json);
-        }
-        for number in 0..subscribers {
-            filters.iter().for_each(|filter| audience.subscribe(number, filter));
-        }
-        audience
+        let shared = Arc::new(Shared::new(workers, &config, 0));
+        let metrics = Arc::new(Metrics::new(workers));
+        let audience = |worker| {
+            let hub = Hub::new(worker, shared.clone(), config.clone(), metrics.clone());
+            let (touched, list, staged) = (Vec::new(), Vec::new(), Vec::new());
+            let mut audience = Self { hub, parser: Parser::new(), touched, list, staged };
+            for slot in PUBLISHER..=PUBLISHER + subscribers {
+                let id = ((worker as u64) << 32) | u64::from(slot);
+                audience.hub.open(slot, id, Protocol::Json);
+            }
+            for number in 0..subscribers {
+                filters.iter().for_each(|filter| audience.subscribe(number, filter));
+            }
+            audience
+        };
+        (0..workers).map(audience).collect()
     }
 
     /// One more subscription of subscriber `number`, from 0.
@@ -146,5 +158,16 @@ mod tests {
         let message = r#"{"topic":"ticker/ACME","seq":1,"data":}"#.len() + 39;
         assert_eq!(flushed.bytes, 6 * (message as u64 + 2));
         assert_eq!(audience.flush(), Flushed::default());
+    }
+
+    #[test]
+    fn what_one_worker_publishes_comes_to_the_subscribers_of_all() {
+        let mut workers = Audience::of_workers(3, 5, &[TOPIC]);
+        workers[1].publish(PUBLISH);
+        for audience in &mut workers {
+            audience.deliver();
+            let flushed = audience.flush();
+            assert_eq!((flushed.writes, flushed.frames), (5, 5));
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`audience`] | a hub with subscribers, without sockets |
+//! | [`functions`] | criterion's benchmarks, run briefly, as a table |
 //! | [`inputs`] | what a live dashboard sends, for `benches/` |
 //! | [`machine`] | what was measured on, in words |
 //! | [`page`] | measured tables in our pages |
@@ -10,8 +11,10 @@
 //! | [`plot`] | its result as SVG |
 //! | [`servers`] | two small servers to compare with |
 //! | [`transports`] | one feed over WebSocket, server-sent events and polls |
+//! | [`workers`] | two workers against one, and what more workers add to a delivery |
 
 pub mod audience;
+pub mod functions;
 pub mod inputs;
 pub mod machine;
 pub mod page;
@@ -19,3 +22,4 @@ pub mod peers;
 pub mod plot;
 pub mod servers;
 pub mod transports;
+pub mod workers;

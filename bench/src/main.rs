@@ -1,10 +1,12 @@
 //! `bench`: compares the broker with other servers, and is two of them. The measuring is in the
-//! library; criterion's benchmarks are in `benches/`.
+//! library; criterion's benchmarks are in `benches/`, and run from here for a table.
 
+use bench::functions::{self, FunctionsFlags};
 use bench::peers::{self, PeersFlags};
 use bench::plot::{self, PlotFlags};
 use bench::servers;
 use bench::transports::{self, TransportsFlags};
+use bench::workers::{self, TurnsFlags, WorkersFlags};
 use clap::{Parser, Subcommand, ValueEnum};
 
 #[derive(Debug, Parser)]
@@ -22,6 +24,13 @@ enum Command {
     Plot(PlotFlags),
     /// One feed over WebSocket, server-sent events and polls, for docs/WHY-WEBSOCKET.md.
     Transports(TransportsFlags),
+    /// Two workers against one: processor time, latency, and instructions for a delivery.
+    Workers(WorkersFlags),
+    /// What functions cost: criterion's benchmarks, run briefly, as a table.
+    Functions(FunctionsFlags),
+    /// Messages on their way through the hub, without sockets, for `workers` to count.
+    #[command(hide = true)]
+    Turns(TurnsFlags),
     /// One of the small servers to compare with, until it is ended.
     Serve {
         /// Which.
@@ -46,6 +55,12 @@ fn main() -> anyhow::Result<()> {
         Command::Peers(flags) => peers::run(&flags),
         Command::Plot(flags) => plot::run(&flags),
         Command::Transports(flags) => transports::run(&flags),
+        Command::Workers(flags) => workers::run(&flags),
+        Command::Functions(flags) => functions::run(&flags),
+        Command::Turns(flags) => {
+            workers::turns(&flags);
+            Ok(())
+        }
         Command::Serve { kind, port } => {
             broker::sys::raise_descriptor_limit();
             match kind {

@@ -107,6 +107,27 @@ impl Tools {
         self.fetched.join(format!("peers-{}-{program}.log", std::process::id()))
     }
 
+    /// Where criterion keeps what it measured for the tables.
+    #[must_use]
+    pub fn criterion_folder(&self) -> PathBuf {
+        self.fetched.join("criterion")
+    }
+
+    /// valgrind: that of the system, or else Debian's, unpacked.
+    ///
+    /// # Errors
+    /// If there is none and this is no Debian, or there is no network.
+    pub fn valgrind(&self) -> anyhow::Result<Command> {
+        if run(Command::new("valgrind").arg("--version")).is_ok() {
+            return Ok(Command::new("valgrind"));
+        }
+        let folder = self.fetched.join("peers-valgrind");
+        fetch_debian(&folder, &["valgrind"])?;
+        let mut command = Command::new(folder.join("usr/bin/valgrind"));
+        command.env("VALGRIND_LIB", folder.join("usr/libexec/valgrind"));
+        Ok(command)
+    }
+
     /// Gets the peers from npm.
     ///
     /// # Errors
