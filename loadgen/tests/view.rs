@@ -30,7 +30,8 @@ fn a_run_shows_its_numbers_and_leaves_its_summary_behind() {
     let by_message = [((0, 30), Fault::Drop), ((1, 40), Fault::Twice)].into_iter().collect();
     let broker = TestBroker::start(Faults { by_message, ..Faults::default() });
     let pid = std::process::id();
-    let mut terminal = start([80, 24], &format!("{RUN} --target-pid {pid}"), &broker);
+    // High enough that what was there before stays in sight, however much the summary has to say.
+    let mut terminal = start([80, 48], &format!("{RUN} --target-pid {pid}"), &broker);
     let screen = terminal.wait_for("the numbers of a second", |screen| {
         screen.contains("1 missing · 1 duplicated · 0 out of order")
             && screen.contains("measuring  ━")
