@@ -174,6 +174,38 @@ fn a_node_that_stood_still_misses_nothing_that_is_not_announced() {
     assert_eq!(b.metrics("altavoz_cluster_nodes"), 1.0);
 }
 
+/// The server ends the connection of a node that takes too little.
+#[test]
+fn x_12_a_node_that_nats_drops_as_too_slow_comes_back_and_tells_what_it_missed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("nats.conf");
+    std::fs::write(&settings, "max_pending: 1048576\nwrite_deadline: \"1s\"\n").expect("a file");
+    let settings = settings.to_str().expect("UTF-8");
+    let Some(server) = NatsServer::start_with(&["--config", settings]) else { return };
+    let _alone = alone();
+    // No reader is too slow for what comes at once.
+    let much = ["--backlog-bytes-max", "100000000", "--mailbox-bytes-max", "100000000"];
+    let [a, b] = ["a", "b"].map(|name| node(&server.url(), name, &much));
+    for node in [&a, &b] {
+        node.wait_for_metric("altavoz_cluster_nodes", 1.0, PATIENCE);
+    }
+    let readers = [&a, &b].map(|node| Reader::start(node, "t"));
+    sleep(SETTLE);
+    let id = Pid::from_raw(b.process_id() as i32).expect("it runs");
+    kill_process(id, Signal::STOP).expect("it is ours");
+    // More than the sockets between them hold.
+    let (mut client, filler, count) = (connect(a.address()), "x".repeat(32 * 1024), 1_000);
+    for number in 1..=count {
+        publish(&mut client, "t", &format!(r#"{{"f":"a","n":{number},"x":"{filler}"}}"#));
+    }
+    kill_process(id, Signal::CONT).expect("it is ours");
+    b.wait_for_metric("altavoz_cluster_connects_total", 2.0, PATIENCE);
+    let sent = [("a".to_owned(), count)].into();
+    let [here, there] = readers.each_ref().map(|reader| reader.account_for(&sent));
+    assert_eq!(here.announced, 0);
+    assert!(there.announced > 0, "{there:?}");
+}
+
 #[test]
 fn a_node_that_is_cut_off_goes_on_and_the_others_learn_what_they_missed() {
     let Some(server) = NatsServer::start() else { return };

@@ -41,8 +41,8 @@ impl Trouble {
             }
             Self::Refused => {
                 "JetStream refuses a stream, and nothing is published on topics that keep something: \
-                 the log has its reason; most often there are fewer servers than nats_replicas, less \
-                 room than stream_bytes_max, or permissions are missing"
+                 the log has its reason; most often there are fewer servers than nats_replicas, or less \
+                 room than stream_bytes_max for each rule"
             }
         }
     }

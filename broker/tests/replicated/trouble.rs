@@ -123,6 +123,36 @@ fn demos_are_each_nodes_own_and_need_no_jetstream() {
     }
 }
 
+#[test]
+fn with_the_permissions_that_the_guide_names_nodes_work() {
+    const GUIDE: &str = include_str!("../../../docs/CLUSTER.md");
+    let allowed = ["altavoz.>", "$JS.API.>", "$JS.ACK.>"];
+    assert!(allowed.iter().all(|subject| GUIDE.contains(&format!("`{subject}`"))));
+    let folder = tempfile::tempdir().expect("a folder");
+    let [settings, password] = ["nats.conf", "password"].map(|name| folder.path().join(name));
+    let users = format!(
+        "authorization {{ users = [{{ user: me, password: right, permissions: \
+         {{ publish: {allowed:?}, subscribe: [\"altavoz.>\"] }} }}] }}"
+    );
+    std::fs::write(&settings, users).expect("it can be written");
+    std::fs::write(&password, "right").expect("it can be written");
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let Some(server) = NatsServer::start_with(&["--config", &path(&settings)]) else { return };
+    let password = path(&password);
+    let me = ["--nats-user", "me", "--nats-password-file", &password];
+    let urls = [server.url(), server.url(), server.url()];
+    let cluster = Cluster::of(server, &urls, &me);
+    let [a, b, _] = &cluster.brokers[..] else { panic!("three nodes") };
+    let mut reader = client(b);
+    answer(&mut reader, r#"{"id":1,"op":"subscribe","topic":"t"}"#);
+    assert_eq!(post(a, r#"{"topic":"t","data":1}"#).status, 200);
+    while !reader.receive_text().contains(r#""data":1"#) {}
+    for broker in [a, b] {
+        broker.wait_for_metric("altavoz_cluster_nodes", 2.0, PATIENCE);
+        assert!(!broker.stderr().contains("ermissions"), "{}", broker.stderr());
+    }
+}
+
 /// W-13, X-08: NATS is away for a while.
 #[test]
 fn w_13_without_nats_what_is_kept_is_refused_and_the_rest_goes_on_with_a_stated_gap() {
