@@ -71,7 +71,8 @@ impl Canary {
         assert_eq!(received, sent, "messages lost");
         delays.extend(self.delays.iter());
         let (count, p99, quiet) = (delays.len(), percentile_99(&mut delays), self.quiet);
-        eprintln!("canary: {count} messages, p99 {p99:?}, before {quiet:?}");
+        let longest = delays.last().copied().unwrap_or_default();
+        eprintln!("canary: {count} messages, p99 {p99:?}, longest {longest:?}, before {quiet:?}");
         let slow = SLOW_FLOOR.max(quiet * SLOW_FACTOR);
         assert!(p99 < slow, "messages of bystanders took {p99:?}, {quiet:?} before");
     }
