@@ -147,7 +147,7 @@ impl Opened {
         metrics.recovered.set(kept);
         metrics.left_out.set(total - kept);
         let mut disk = Disk::new(folder, settings.bytes_max).map_err(at)?;
-        note_epochs(&mut disk, &topics).map_err(at)?;
+        note_news(&mut disk, &topics).map_err(at)?;
         metrics.disk_bytes.set(disk.bytes());
         tracing::info!(
             topics = topics.len(),
@@ -302,13 +302,15 @@ fn limits(rules: &Rules, name: &str) -> Option<Limits> {
         return None;
     }
     let messages = rule.history_messages.max(u32::from(rule.last_ms > 0)) as usize;
-    Some(Limits { messages, age_ms: rule.history_ms.max(rule.last_ms) })
+    let (age_ms, level) = (rule.history_ms.max(rule.last_ms), book::level_of(rule.store));
+    Some(Limits { messages, age_ms, level })
 }
 
-/// New epochs are on disk before anybody hears of them.
-fn note_epochs(disk: &mut Disk, topics: &[Stored]) -> io::Result<()> {
+/// New epochs are on disk before anybody hears of them, and so is that less is promised than before:
+/// what is seen from here on may not be.
+fn note_news(disk: &mut Disk, topics: &[Stored]) -> io::Result<()> {
     let (mut frame, mark) = (Frame::new(), disk.mark());
-    for topic in topics.iter().filter(|topic| topic.is_renumbered) {
+    for topic in topics.iter().filter(|topic| topic.is_news) {
         frame.add(&topic.record());
     }
     disk.append(&mut frame, mark, Room::Any).and_then(|()| disk.sync()).map_err(io::Error::other)

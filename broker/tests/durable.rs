@@ -12,6 +12,10 @@ mod disk;
 mod http;
 #[path = "durable/killed.rs"]
 mod killed;
+#[path = "durable/retries.rs"]
+mod retries;
+#[path = "durable/rules.rs"]
+mod rules;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -66,8 +66,8 @@ pub struct Rule {
     pub is_local: bool,
 }
 
-/// Whether what is kept of a topic outlives the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+/// Whether what is kept of a topic outlives the process. A later one promises more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Store {
     /// It does not.

@@ -16,7 +16,7 @@ use super::message::Message;
 use super::protocol::Protocol;
 use super::shared::Shared;
 use super::topic::{Topic, TopicState};
-use super::workers::WorkerSet;
+use super::workers::{WorkerSet, members};
 
 /// Several commits whose workers are woken once, when it is dropped.
 #[derive(Debug)]
@@ -164,6 +164,7 @@ impl Commits<'_> {
     fn renumber(&mut self, topic: &Arc<Topic>, state: &mut TopicState, epoch: Epoch) {
         let shared = self.shared();
         state.drop_history(&shared.history);
+        state.forget_retries(&shared.history);
         state.seq = 0;
         shared.directory.renumber(topic, epoch);
         let watchers = state.watchers(topic.name(), &shared.interest);
@@ -221,6 +222,20 @@ impl Drop for Commits<'_> {
 }
 
 impl Shared {
+    /// The workers whose mailboxes are over their limit already, of those that will get what is
+    /// published: a log delivers whether they have room or not. They wake `from` when they have.
+    pub(super) fn full_for(
+        &self,
+        topic: &Topic,
+        state: &mut TopicState,
+        from: Option<usize>,
+    ) -> WorkerSet {
+        let Some(from) = from else { return 0 };
+        let watchers = members(state.watchers(topic.name(), &self.interest));
+        let full = watchers.filter(|&worker| self.mailbox(worker).is_full_for(from));
+        full.fold(0, |set, worker| set | 1 << worker)
+    }
+
     /// Puts back what was kept of a topic, before anybody can use it: its epoch, the seq of its
     /// newest message, and the newest messages, which may be fewer than its rule keeps.
     ///
@@ -245,5 +260,106 @@ impl Shared {
         let worker = topic.id() as usize % self.workers();
         self.mailbox(worker).push(Mail::Made(topic.clone()), None);
         Ok(topic)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use broker_proto::command::ErrorCode;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::rules::{Rule, Store};
+    use crate::hub::log::{Log, Work};
+    use crate::hub::retries::Attempt;
+    use crate::hub::shared::Ways;
+
+    const NAME: &str = "d/1";
+    const BY: (Protocol, Option<usize>) = (Protocol::Json, Some(0));
+
+    /// Two workers with mailboxes of 1,000 bytes, and a topic whose order is made in a log.
+    fn stored() -> (Arc<Shared>, Desk, Arc<Topic>) {
+        let config = Config { mailbox_bytes_max: 1_000, ..Config::default() };
+        let ways = Ways { disk: Some(Log::new(1_000_000, || {})), ..Ways::default() };
+        let shared = Arc::new(Shared::new(2, &config, 0).with_ways(ways));
+        let desk = Desk::new(shared.clone(), |_| {});
+        let name = TopicName::new(NAME).unwrap();
+        let (topic, _) = shared.directory.find_or_create(name, 0).unwrap();
+        let durable = Rule { store: Store::Durable, ..Rule::clone(&topic.rule()) };
+        topic.take_rule(Arc::new(durable));
+        topic.use_at(0).unwrap().join(1);
+        (shared, desk, topic)
+    }
+
+    /// Takes what waits in the log and commits it, from this seq on.
+    fn commit_all(shared: &Shared, desk: &Desk, first: u64) {
+        let mut entries = VecDeque::new();
+        shared.ways().disk.as_ref().unwrap().take(&mut entries);
+        let mut commits = desk.commit_at(0);
+        for (entry, seq) in entries.into_iter().zip(first..) {
+            let Work::Publish(pending) = entry.work else { panic!("{entry:?}") };
+            let epoch = entry.topic.epoch();
+            commits.commit(&entry.topic, epoch, seq, pending, Level::Durable);
+        }
+    }
+
+    #[test]
+    fn who_publishes_into_a_log_waits_for_full_mailboxes_like_everybody() {
+        let (shared, desk, _) = stored();
+        let publish = || {
+            let (name, payload) = (TopicName::new(NAME).unwrap(), Payload::Json(b"12345678"));
+            shared.publish(name, payload, BY, None, 0, || Waiting::Nobody).unwrap()
+        };
+        assert_eq!(publish().full, 0);
+        for seq in 1..20 {
+            commit_all(&shared, &desk, seq);
+            publish();
+        }
+        assert_eq!(publish().full, 1 << 1, "nobody takes what is delivered");
+        let mut mail = VecDeque::new();
+        assert_eq!(shared.mailbox(1).take(&mut mail), 1 << 0, "and it is woken then");
+        assert_eq!(publish().full, 0);
+    }
+
+    #[test]
+    fn a_retry_of_what_has_failed_is_published() {
+        let (shared, desk, _) = stored();
+        let publish = || {
+            let (name, payload) = (TopicName::new(NAME).unwrap(), Payload::Json(b"1"));
+            let attempt = Some(Attempt { publisher: "", msg_id: "a" });
+            shared.publish(name, payload, BY, attempt, 0, || Waiting::Nobody)
+        };
+        assert_eq!(publish().unwrap().place, None);
+        assert!(publish().is_err(), "it is under way");
+        let mut entries = VecDeque::new();
+        shared.ways().disk.as_ref().unwrap().take(&mut entries);
+        for entry in entries {
+            let Work::Publish(pending) = entry.work else { panic!("{entry:?}") };
+            let error = CommandError::new(ErrorCode::Unavailable, "no room");
+            desk.commit_at(0).fail(&entry.topic, pending, error);
+        }
+        assert_eq!(publish().unwrap().place, None);
+        commit_all(&shared, &desk, 1);
+        assert_eq!(publish().unwrap().place.map(|place| place.seq), Some(1));
+    }
+
+    #[test]
+    fn in_another_epoch_no_retry_gets_a_place_of_the_one_before() {
+        let (shared, desk, topic) = stored();
+        let publish = || {
+            let (name, payload) = (TopicName::new(NAME).unwrap(), Payload::Json(b"1"));
+            let attempt = Some(Attempt { publisher: "", msg_id: "a" });
+            shared.publish(name, payload, BY, attempt, 0, || Waiting::Nobody).unwrap().place
+        };
+        assert_eq!(publish(), None);
+        commit_all(&shared, &desk, 1);
+        let epoch = topic.epoch();
+        assert_eq!(publish(), Some(Placed { epoch, seq: 1, level: Level::Durable }));
+        let name = TopicName::new(NAME).unwrap();
+        let later = Epoch::new(epoch.value() + 5);
+        desk.commit_at(0).commit_foreign(name, later, 1, Payload::Json(b"2")).unwrap();
+        assert_eq!(publish(), None, "it has no place in this epoch");
     }
 }

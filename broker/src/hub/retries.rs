@@ -15,7 +15,8 @@ use hashbrown::HashMap;
 
 use super::history::Budget;
 
-/// Ids that are remembered of one topic; the oldest are forgotten first.
+/// Ids that are remembered of one topic; the oldest are forgotten first. Those of messages that have
+/// no place yet are not, and come on top: their log bounds them.
 pub const IDS_MAX: usize = 1_000;
 /// Bytes of memory that an id takes besides its text.
 const ID_OVERHEAD: u64 = 96;
@@ -93,9 +94,7 @@ impl Retries {
         now_ms: u64,
         budget: &Budget,
     ) {
-        if self.order.len() >= IDS_MAX {
-            self.forget_oldest(budget);
-        }
+        while self.order.len() >= IDS_MAX && self.forget_oldest(budget) {}
         let before = self.bytes;
         self.bytes += size(&id);
         budget.change_bytes(before, self.bytes);
@@ -118,11 +117,13 @@ impl Retries {
         }
     }
 
-    /// Forgets what is too old.
+    /// Forgets what is too old, and has its place.
     pub fn trim(&mut self, now_ms: u64, retry_ms: u64, budget: &Budget) {
         let is_old = |at_ms: u64| now_ms.saturating_sub(at_ms) >= retry_ms;
         while self.order.front().is_some_and(|(at_ms, _)| is_old(*at_ms)) {
-            self.forget_oldest(budget);
+            if !self.forget_oldest(budget) {
+                break;
+            }
         }
         if self.order.is_empty() {
             (self.order, self.places) = Default::default();
@@ -131,7 +132,8 @@ impl Retries {
 
     /// Forgets everything.
     pub fn clear(&mut self, budget: &Budget) {
-        self.trim(u64::MAX, 0, budget);
+        budget.change_bytes(self.bytes, 0);
+        *self = Self::default();
     }
 
     /// Whether nothing is remembered.
@@ -139,10 +141,12 @@ impl Retries {
         self.order.is_empty()
     }
 
-    fn forget_oldest(&mut self, budget: &Budget) {
-        if let Some((_, id)) = self.order.pop_front() {
-            self.drop_id(&id, budget);
-        }
+    /// False if there is none, or its message has no place yet: a retry would be another message.
+    fn forget_oldest(&mut self, budget: &Budget) -> bool {
+        let is_placed = |id: &Arc<str>| self.places.get(&**id).is_none_or(Option::is_some);
+        let Some((_, id)) = self.order.pop_front_if(|(_, id)| is_placed(id)) else { return false };
+        self.drop_id(&id, budget);
+        true
     }
 
     fn drop_id(&mut self, id: &str, budget: &Budget) {
@@ -236,6 +240,38 @@ mod tests {
         retries.place(&id, (7, Level::Durable));
         let found = retries.find(attempt, (1, MINUTE), &budget);
         assert_eq!(found, Ok(Named::Placed(7, Level::Durable)));
+    }
+
+    #[test]
+    fn what_is_underway_is_not_forgotten_however_long_that_takes_and_however_many_there_are() {
+        let (mut retries, budget) = (Retries::default(), Budget::new(10_000_000));
+        let begin = |retries: &mut Retries, msg_id: &str, at| {
+            let attempt = Attempt { publisher: "", msg_id };
+            let found = retries.find(attempt, (at, MINUTE), &budget)?;
+            let Named::New(id) = found else { return Ok(found) };
+            retries.remember(id.clone(), None, at, &budget);
+            Ok(Named::New(id))
+        };
+        let count = IDS_MAX + 500;
+        let mut ids = Vec::new();
+        for number in 0..count {
+            let Ok(Named::New(id)) = begin(&mut retries, &number.to_string(), 0) else { panic!() };
+            ids.push(id);
+        }
+        for number in [0, count - 1] {
+            let again = begin(&mut retries, &number.to_string(), 5 * MINUTE);
+            assert_eq!(again, Err(CannotRemember::Underway), "{number}");
+        }
+        for (id, seq) in ids.iter().zip(1..) {
+            retries.place(id, (seq, Level::Durable));
+        }
+        // Once they have their places they are forgotten like all others.
+        assert!(begin(&mut retries, "another", 1).is_ok());
+        assert_eq!(retries.order.len(), IDS_MAX);
+        let first = begin(&mut retries, "0", 2);
+        assert!(matches!(first, Ok(Named::New(_))), "{first:?}");
+        retries.clear(&budget);
+        assert_eq!((budget.bytes(), retries.is_empty()), (0, true));
     }
 
     #[test]

@@ -269,7 +269,8 @@ impl Shared {
                         if let Some(id) = named {
                             state.remember(id, None, now_ms, &self.history);
                         }
-                        Ok(Published { is_slowed, made, ..Published::at(None) })
+                        let full = self.full_for(&topic, &mut state, from);
+                        Ok(Published { is_slowed, full, made, ..Published::at(None) })
                     }
                     Err(error) => Err(PublishError::Refused { error, made }),
                 };

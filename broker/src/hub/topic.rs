@@ -175,7 +175,8 @@ impl Topic {
 
     /// Another rule holds from here on: for what is published, kept and subscribed to afterwards.
     /// Who is there is no longer known at once if the rule says so; to be known it needs a topic
-    /// that begins anew, because nobody has counted those who are there already.
+    /// that begins anew, because nobody has counted those who are there already. So does a `store`
+    /// that promises less: what is on disk would not say that more was seen than is there.
     pub fn take_rule(&self, rule: Arc<Rule>) {
         let mut state = self.lock();
         if *rule == *state.rule {
@@ -186,11 +187,12 @@ impl Topic {
         if rule.presence == Presence::None {
             state.by_rule.iter_mut().for_each(|held| held.members = None);
         }
-        state.rule = match state.members() {
-            None if rule.presence == Presence::Members => {
-                Arc::new(Rule { presence: Presence::None, ..Rule::clone(&rule) })
-            }
-            _ => rule,
+        let keeps_secret = rule.presence == Presence::Members && state.members().is_none();
+        let presence = if keeps_secret { Presence::None } else { rule.presence };
+        let store = rule.store.max(state.rule.store);
+        state.rule = match (presence, store) == (rule.presence, rule.store) {
+            true => rule,
+            false => Arc::new(Rule { presence, store, ..Rule::clone(&rule) }),
         };
     }
 
@@ -263,8 +265,7 @@ impl Topic {
         if let Some(mut history) = state.history.take() {
             history.clear(budget);
         }
-        let retries = state.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
-        retries.into_iter().for_each(|retries| retries.clear(budget));
+        state.forget_retries(budget);
         remove(self, &state);
         state.place = RETIRED;
         true
@@ -359,6 +360,12 @@ impl TopicState {
         if let Some(history) = &mut self.history {
             history.clear(budget);
         }
+    }
+
+    /// Gives up which publishes came before: their places are of another epoch.
+    pub(super) fn forget_retries(&mut self, budget: &Budget) {
+        let retries = self.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
+        retries.into_iter().for_each(|retries| retries.clear(budget));
     }
 
     /// Messages that are on their way through a log.

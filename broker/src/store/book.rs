@@ -22,8 +22,9 @@ struct Page {
     topic: Arc<Topic>,
     /// Its number in the store.
     id: u64,
-    /// The segment that was told of it last.
+    /// The segment that was told of it last, and what it was told to be promised.
     told: u64,
+    level: Level,
     /// The batch that touched it last, and the seq given last in that.
     batch: u64,
     seq: u64,
@@ -32,7 +33,7 @@ struct Page {
 impl Book {
     /// Enters a topic that the store knows by a number of its own.
     pub(super) fn enter(&mut self, topic: Arc<Topic>, id: u64) {
-        self.topics.insert(topic.id(), Page { topic, id, told: 0, batch: 0, seq: 0 });
+        self.topics.insert(topic.id(), Page::new(topic, id));
     }
 
     /// A batch begins.
@@ -48,10 +49,16 @@ impl Book {
 
     /// The number of a topic in the store, which the segment is told first if it does not know it.
     pub(super) fn note(&mut self, topic: &Arc<Topic>, segment: u64, frame: &mut Frame) -> u64 {
-        let new = || Page { topic: topic.clone(), id: topic.id(), told: 0, batch: 0, seq: 0 };
+        let new = || Page::new(topic.clone(), topic.id());
         let page = self.topics.entry(topic.id()).or_insert_with(new);
         if page.batch != self.batch {
-            (page.batch, page.seq) = (self.batch, topic.look().seq);
+            let state = topic.look();
+            (page.batch, page.seq) = (self.batch, state.seq);
+            let level = level_of(state.rule().store);
+            drop(state);
+            if page.level != level {
+                (page.told, page.level) = (0, level);
+            }
         }
         if page.told != segment {
             page.told = segment;
@@ -92,20 +99,28 @@ impl Book {
         frame: &mut Frame,
     ) -> Option<u64> {
         let page = self.topics.get_mut(&hub_id)?;
-        page.told = segment;
+        (page.told, page.level) = (segment, level_of(page.topic.rule().store));
         page.tell(seq, frame);
         Some(page.id)
     }
 }
 
 impl Page {
+    fn new(topic: Arc<Topic>, id: u64) -> Self {
+        Self { topic, id, told: 0, level: Level::Accepted, batch: 0, seq: 0 }
+    }
+
     fn tell(&self, seq: u64, frame: &mut Frame) {
-        let Self { topic, id, .. } = self;
-        let level = match topic.rule().store {
-            Store::Durable => Level::Durable,
-            Store::Accepted | Store::None => Level::Accepted,
-        };
+        let Self { topic, id, level, .. } = self;
         let (epoch, name) = (topic.epoch().value(), topic.as_str());
-        frame.add(&Record::Topic(TopicRecord { id: *id, epoch, seq, level, name }));
+        frame.add(&Record::Topic(TopicRecord { id: *id, epoch, seq, level: *level, name }));
+    }
+}
+
+/// What is promised of the messages of a topic with that rule.
+pub(super) fn level_of(store: Store) -> Level {
+    match store {
+        Store::Durable => Level::Durable,
+        Store::Accepted | Store::None => Level::Accepted,
     }
 }

@@ -1,5 +1,5 @@
 //! How the log is kept short: when it has grown to about twice what is kept, all that is kept is
-//! written once more, a little between the batches, and the segments before are removed. What is
+//! written once more, a little of it between the batches, and the segments before are removed. What is
 //! kept is what the hub has in memory, so nothing is read for it, and what the hub has dropped is
 //! gone from the disk with the old segments.
 //!
@@ -40,6 +40,19 @@ struct Running {
     is_needed: bool,
     /// Topics that are still to be written.
     topics: Vec<u64>,
+    /// One that is written in part.
+    part: Option<Part>,
+}
+
+/// What is still to be written of a topic.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// Its number in the hub.
+    topic: u64,
+    /// From this seq on.
+    next: u64,
+    /// What came later was written when it came; none before it is known.
+    last: Option<u64>,
 }
 
 impl Checkpoint {
@@ -116,49 +129,60 @@ impl Keeping {
         self.dirty_since = None;
         let is_needed = std::mem::take(&mut self.checkpoint.is_needed);
         let (segment, topics) = (self.disk.segment(), self.book.all());
-        self.checkpoint.running = Some(Running { segment, is_needed, topics });
+        self.checkpoint.running = Some(Running { segment, is_needed, topics, part: None });
     }
 
     /// Writes about so many bytes of it; whether that was all.
     fn go_on(&mut self, running: &mut Running, step_bytes: usize) -> Result<bool, &'static str> {
         let mut bytes = 0;
         while bytes < step_bytes {
-            let Some(topic) = running.topics.pop() else {
+            let begin = |topic| Part { topic, next: 0, last: None };
+            let part = running.part.take().or_else(|| running.topics.pop().map(begin));
+            let Some(part) = part else {
                 self.sync()?;
                 return Ok(true);
             };
-            bytes += self.write_topic(topic)?;
+            let (written, rest) = self.write_part(part, FRAME_BYTES.min(step_bytes - bytes))?;
+            (bytes, running.part) = (bytes + written, rest);
         }
         Ok(false)
     }
 
-    /// Writes all that is kept of a topic; how many bytes that is.
-    fn write_topic(&mut self, hub_id: u64) -> Result<usize, &'static str> {
-        let Some(topic) = self.book.find(hub_id).cloned() else { return Ok(0) };
+    /// Writes about so many bytes of what is kept of a topic: how many, and what is left.
+    fn write_part(
+        &mut self,
+        part: Part,
+        room: usize,
+    ) -> Result<(usize, Option<Part>), &'static str> {
+        let Some(topic) = self.book.find(part.topic).cloned() else { return Ok((0, None)) };
         let state = topic.look();
         if state.rule().store == Store::None {
             drop(state);
             self.book.forget(&topic);
-            return Ok(0);
+            return Ok((0, None));
         }
-        let kept: Vec<Kept> = state.history.iter().flat_map(|h| h.all()).cloned().collect();
-        let seq = state.seq;
+        let (seq, last) = (state.seq, part.last.unwrap_or(state.seq));
+        let left = state.history.iter().flat_map(|history| history.from_seq(part.next));
+        let mut bytes = 0;
+        let fits = |kept: &&Kept| {
+            let has_room = bytes < room;
+            bytes += kept.message.held_bytes();
+            has_room && kept.message.seq() <= last
+        };
+        let kept: Vec<Kept> = left.take_while(fits).cloned().collect();
         drop(state);
         let (mark, segment) = (self.disk.mark(), self.disk.segment());
-        let Some(id) = self.book.tell(hub_id, seq, segment, &mut self.frame) else { return Ok(0) };
-        let mut bytes = 0;
-        for Kept { message, at_ms } in kept {
+        let told = self.book.tell(part.topic, seq, segment, &mut self.frame);
+        let Some(id) = told else { return Ok((0, None)) };
+        for Kept { message, at_ms } in &kept {
             let (seq, payload) = (message.seq(), message.payload());
-            let at_unix_ms = self.clock.unix_ms(at_ms);
+            let at_unix_ms = self.clock.unix_ms(*at_ms);
             self.frame.add(&Record::Message(MessageRecord { id, seq, at_unix_ms, payload }));
-            if self.frame.len() >= FRAME_BYTES {
-                bytes += self.frame.len();
-                self.append(mark, Room::Any)?;
-            }
         }
-        bytes += self.frame.len();
+        let bytes = self.frame.len();
         self.append(mark, Room::Any)?;
-        Ok(bytes)
+        let next = kept.last().map(|kept| kept.message.seq() + 1).filter(|next| *next <= last);
+        Ok((bytes, next.map(|next| Part { next, last: Some(last), ..part })))
     }
 
     /// All is in the new segments: the old ones go.

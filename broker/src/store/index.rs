@@ -21,6 +21,8 @@ pub(super) struct Limits {
     pub(super) messages: usize,
     /// How old they may be.
     pub(super) age_ms: u64,
+    /// What is promised of those to come.
+    pub(super) level: Level,
 }
 
 /// All that was read so far.
@@ -45,12 +47,11 @@ pub(super) struct Stored {
     level: Level,
     /// The messages that are there, by their seqs.
     pub(super) spots: VecDeque<Spot>,
-    /// It begins a new epoch, which the log does not know of yet.
-    pub(super) is_renumbered: bool,
+    /// It begins a new epoch, or more or less is promised of it: the log does not know of it yet.
+    pub(super) is_news: bool,
     /// The last of all pieces that told of it.
     told_at: u64,
-    messages_max: usize,
-    age_ms_max: u64,
+    limits: Limits,
 }
 
 /// Where a message stands.
@@ -108,7 +109,7 @@ impl Index {
             (stored.level, stored.told_at) = (topic.level, told_at);
             return;
         }
-        let Some(Limits { messages, age_ms }) = limits(topic.name) else { return };
+        let Some(limits) = limits(topic.name) else { return };
         let stored = Stored {
             id: topic.id,
             name: topic.name.into(),
@@ -116,10 +117,9 @@ impl Index {
             seq: topic.seq,
             level: topic.level,
             spots: VecDeque::new(),
-            is_renumbered: false,
+            is_news: false,
             told_at,
-            messages_max: messages,
-            age_ms_max: age_ms,
+            limits,
         };
         self.topics.insert(topic.id, stored);
     }
@@ -162,9 +162,12 @@ impl Index {
             let is_seen_beyond = topic.level == Level::Accepted && !is_clean;
             if !is_whole || is_seen_beyond || topic.told_at < damaged_at {
                 topic.epoch = mint();
-                topic.is_renumbered = true;
+                topic.is_news = true;
             }
-            topic.spots.retain(|spot| unix_ms.saturating_sub(spot.at_unix_ms) < topic.age_ms_max);
+            let Limits { age_ms, level, .. } = topic.limits;
+            topic.is_news |= topic.level != level;
+            topic.level = level;
+            topic.spots.retain(|spot| unix_ms.saturating_sub(spot.at_unix_ms) < age_ms);
         }
         topics
     }
@@ -187,7 +190,7 @@ impl Stored {
             }
             _ => self.spots.push_back(spot),
         }
-        while self.spots.len() > self.messages_max {
+        while self.spots.len() > self.limits.messages {
             self.spots.pop_front();
         }
     }
@@ -239,13 +242,17 @@ pub(super) fn fit(topics: &mut [Stored], bytes_max: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits = Limits { messages: 3, age_ms: 1_000 };
+    const LIMITS: Limits = Limits { messages: 3, age_ms: 1_000, level: Level::Durable };
 
     fn index(pieces: Vec<Piece<'static>>) -> Index {
+        index_with(LIMITS, pieces)
+    }
+
+    fn index_with(limits: Limits, pieces: Vec<Piece<'static>>) -> Index {
         let mut index = Index::default();
         index.begin_segment();
         for piece in pieces {
-            index.take(0, piece, |name| (name != "gone").then_some(LIMITS));
+            index.take(0, piece, |name| (name != "gone").then_some(limits));
         }
         index
     }
@@ -284,6 +291,27 @@ mod tests {
         assert_eq!(index(pieces()).finish(600, || 9)[0].id, 1);
         ended.begin_segment();
         assert!(!ended.is_clean, "a later run has begun a segment and did not end it");
+    }
+
+    #[test]
+    fn the_log_is_told_of_another_level_before_anybody_publishes() {
+        let accepted = Limits { level: Level::Accepted, ..LIMITS };
+        for (on_disk, limits, is_news) in [
+            (Level::Durable, LIMITS, false),
+            (Level::Durable, accepted, true),
+            (Level::Accepted, LIMITS, true),
+        ] {
+            let clean = Piece::Record(Record::Clean, 0);
+            let pieces = vec![topic(1, on_disk, "a"), message(1, 1), clean];
+            let topics = index_with(limits, pieces).finish(600, || panic!("no new epoch"));
+            assert_eq!(topics[0].is_news, is_news, "{on_disk:?} {limits:?}");
+            let Record::Topic(told) = topics[0].record() else { panic!() };
+            assert_eq!((told.level, told.seq), (limits.level, 1));
+        }
+        // What was promised holds: nobody has seen more than is there.
+        let pieces = vec![topic(1, Level::Durable, "a"), message(1, 1)];
+        let topics = index_with(accepted, pieces).finish(600, || panic!("no new epoch"));
+        assert_eq!((topics[0].epoch, topics[0].is_news), (1, true));
     }
 
     #[test]

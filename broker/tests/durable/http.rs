@@ -7,7 +7,7 @@ use super::support::http::{Response, exchange};
 use super::support::ws_client::PATIENCE;
 use super::{Place, json, kill, recover};
 
-fn post(broker: &Broker, headers: &str, body: &str) -> Response {
+pub(super) fn post(broker: &Broker, headers: &str, body: &str) -> Response {
     let length = body.len();
     let request = format!(
         "POST /api/v1/publish HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\

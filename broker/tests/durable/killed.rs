@@ -3,7 +3,6 @@
 //! its answer, and nothing may stand between them.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -51,11 +50,11 @@ fn rounds(count: u64) {
         let (begun, first) = mpsc::channel();
         let publishers: Vec<_> = (0..PUBLISHERS)
             .map(|number| {
-                let (address, begun) = (broker.address(), begun.clone());
+                let (client, begun) = (feed::connect(broker.address()), begun.clone());
                 let first = (round * PUBLISHERS + number) << 32;
                 // Two of the three publish on one topic.
                 let topic = format!("d/{}", number / 2);
-                thread::spawn(move || (topic.clone(), publish_on(address, &topic, first, &begun)))
+                thread::spawn(move || (topic.clone(), publish_on(client, &topic, first, &begun)))
             })
             .collect();
         first.recv_timeout(Duration::from_secs(20)).expect("something is answered");
@@ -85,12 +84,11 @@ fn rounds(count: u64) {
 /// Publishes numbers from `first` on until the connection ends. The epoch, what was answered, and
 /// how many were sent.
 fn publish_on(
-    address: SocketAddr,
+    mut client: WsClient,
     topic: &str,
     first: u64,
     begun: &mpsc::Sender<()>,
 ) -> (Option<String>, Answered, u64) {
-    let mut client = feed::connect(address);
     let (mut epoch, mut done, mut sent) = (None, Answered::new(), 0);
     loop {
         while sent < done.len() as u64 + AHEAD {
