@@ -40,7 +40,8 @@ impl Usage {
     pub fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let ticks_per_second = rustix::param::clock_ticks_per_second();
-        Self::parse(&stat, ticks_per_second, rustix::param::page_size() as u64)
+        let usage = Self::parse(&stat, ticks_per_second, rustix::param::page_size() as u64)?;
+        Some(Self { cpu_ns: process_clock_ns(pid).unwrap_or(usage.cpu_ns), ..usage })
     }
 
     /// proc_pid_stat(5): the name stands in parentheses and may hold anything; after it, utime,
@@ -54,6 +55,24 @@ impl Usage {
             (u128::from(ticks) * 1_000_000_000 / u128::from(ticks_per_second.max(1))) as u64;
         Some(Self { cpu_ns, rss_bytes: number(21)? * page_bytes })
     }
+}
+
+/// The processor time of a process by its own clock, in nanoseconds: `/proc` has it in ticks of ten
+/// milliseconds, which is as much as some thousand deliveries.
+#[cfg(target_os = "linux")]
+fn process_clock_ns(pid: u32) -> Option<u64> {
+    use nix::time::{clock_getcpuclockid, clock_gettime};
+    use nix::unistd::Pid;
+
+    let clock = clock_getcpuclockid(Pid::from_raw(i32::try_from(pid).ok()?)).ok()?;
+    let time = clock_gettime(clock).ok()?;
+    let (seconds, nanos) = (time.tv_sec(), time.tv_nsec());
+    Some(u64::try_from(seconds).ok()? * 1_000_000_000 + u64::try_from(nanos).ok()?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn process_clock_ns(_pid: u32) -> Option<u64> {
+    None
 }
 
 /// A page of metrics in Prometheus' text format, over plain HTTP.
@@ -124,6 +143,14 @@ mod tests {
         let usage = Usage::parse(&format!("42 (a) b (c) {numbers}"), 100, 4096);
         assert_eq!(usage, Some(Usage { cpu_ns: 4_000_000_000, rss_bytes: 300 * 4096 }));
         assert_eq!(Usage::parse("42 (short) S 1", 100, 4096), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_is_finer_than_ticks() {
+        let tick_ns = 1_000_000_000 / rustix::param::clock_ticks_per_second();
+        let looks = (0..100).map(|_| Usage::of(std::process::id()).unwrap().cpu_ns);
+        assert!(looks.into_iter().any(|cpu_ns| cpu_ns % tick_ns != 0));
     }
 
     #[test]
