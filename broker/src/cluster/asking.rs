@@ -118,6 +118,7 @@ pub struct Seat {
 
 /// The other end, for the cluster's thread.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "there is no such thread"))]
 pub struct Inside {
     /// Who we are.
     pub names: Arc<Names>,
@@ -131,6 +132,7 @@ pub struct Inside {
 
 /// A question or an answer on its way to NATS.
 #[derive(Debug)]
+#[cfg_attr(not(feature = "nats"), allow(dead_code, reason = "nothing goes there"))]
 pub(super) struct Outgoing {
     /// The run that is answered; none for a question.
     pub(super) to: Option<u64>,

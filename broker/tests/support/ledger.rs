@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use broker_proto::ws::Opcode;
 use serde_json::Value;
 
 use crate::support::ws_client::{Received, WsClient};
@@ -66,7 +67,11 @@ pub(crate) fn subscribe(
                     seen.take(&text, &mut epoch);
                 }
                 None if stop.load(Ordering::Relaxed) && heard.elapsed() > QUIET => return seen,
-                None | Some(Received::Ping(_)) => {}
+                // Who never answers is sent away after a while. Fails only if the broker is gone.
+                Some(Received::Ping(payload)) => {
+                    let _ = client.send_frame(Opcode::Pong, &payload);
+                }
+                None => {}
                 // Its broker is gone.
                 Some(_) => return seen,
             }
