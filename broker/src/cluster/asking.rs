@@ -171,6 +171,7 @@ type Waiting = HashMap<u64, mpsc::Sender<(u64, Vec<u8>)>>;
 
 impl Pending {
     /// An answer has come.
+    #[cfg(feature = "nats")]
     pub(super) fn deliver(&self, number: u64, run: u64, json: &[u8]) {
         if let Some(sender) = self.lock().get(&number) {
             // Full only if nodes answer more than once.
