@@ -3,6 +3,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`audience`] | a hub with subscribers, without sockets |
+//! | [`dashboards`] | what the parts made for dashboards cost, and what they bear |
+//! | [`durable`] | publishes a second that are on disk when they are answered |
+//! | [`figures`] | numbers for tables |
 //! | [`functions`] | criterion's benchmarks, run briefly, as a table |
 //! | [`inputs`] | what a live dashboard sends, for `benches/` |
 //! | [`machine`] | what was measured on, in words |
@@ -14,6 +17,9 @@
 //! | [`workers`] | two workers against one, and what more workers add to a delivery |
 
 pub mod audience;
+pub mod dashboards;
+pub mod durable;
+pub mod figures;
 pub mod functions;
 pub mod inputs;
 pub mod machine;

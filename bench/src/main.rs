@@ -1,6 +1,8 @@
 //! `bench`: compares the broker with other servers, and is two of them. The measuring is in the
 //! library; criterion's benchmarks are in `benches/`, and run from here for a table.
 
+use bench::dashboards::{self, DashboardsFlags};
+use bench::durable::{self, DurableFlags};
 use bench::functions::{self, FunctionsFlags};
 use bench::peers::{self, PeersFlags};
 use bench::plot::{self, PlotFlags};
@@ -24,6 +26,10 @@ enum Command {
     Plot(PlotFlags),
     /// One feed over WebSocket, server-sent events and polls, for docs/WHY-WEBSOCKET.md.
     Transports(TransportsFlags),
+    /// What the parts made for dashboards cost and bear, for docs/DASHBOARDS.md.
+    Dashboards(DashboardsFlags),
+    /// Publishes a second in memory and on disk, for docs/BENCHMARKS.md.
+    Durable(DurableFlags),
     /// Two workers against one: processor time, latency, and instructions for a delivery.
     Workers(WorkersFlags),
     /// What functions cost: criterion's benchmarks, run briefly, as a table.
@@ -55,6 +61,8 @@ fn main() -> anyhow::Result<()> {
         Command::Peers(flags) => peers::run(&flags),
         Command::Plot(flags) => plot::run(&flags),
         Command::Transports(flags) => transports::run(&flags),
+        Command::Dashboards(flags) => dashboards::run(&flags),
+        Command::Durable(flags) => durable::run(&flags),
         Command::Workers(flags) => workers::run(&flags),
         Command::Functions(flags) => functions::run(&flags),
         Command::Turns(flags) => {

@@ -68,12 +68,23 @@ impl Bench {
     /// # Errors
     /// If they don't build, or there is one core only.
     pub fn prepare(seconds: u32, idle_connections: u32) -> anyhow::Result<Self> {
+        Self::with(Tools::prepare()?, seconds, idle_connections)
+    }
+
+    /// The same for tests: what is there is not built again.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn at_hand() -> anyhow::Result<Self> {
+        Self::with(Tools::at_hand()?, 1, 0)
+    }
+
+    fn with(tools: Tools, seconds: u32, idle_connections: u32) -> anyhow::Result<Self> {
         let [server_core, generator_core, ..] = broker::sys::cores()[..] else {
             bail!("two cores are needed, one for the server and one for the load");
         };
         // Inherited by the servers; some do not raise it themselves.
         broker::sys::raise_descriptor_limit();
-        let tools = Tools::prepare()?;
         let (server_cores, generator_cores) = (set_of(&[server_core]), set_of(&[generator_core]));
         Ok(Self { tools, server_cores, generator_cores, seconds, idle_connections })
     }
@@ -98,7 +109,8 @@ impl Bench {
         let mut load = contender.loadgen_flags(port);
         load.extend(flags.split(' ').skip(1).map(str::to_owned));
         let subcommand = flags.split(' ').next().unwrap_or_default();
-        let result = self.load(subcommand, &load, &contender.url(port), server.id())?;
+        let seconds = f64::from(self.seconds);
+        let result = self.load(subcommand, &load, &contender.url(port), server.id(), seconds)?;
         Ok(Figures::read(&result, idle_us))
     }
 
@@ -116,7 +128,40 @@ impl Bench {
         let subcommand = words.next().unwrap_or_default();
         let flags: Vec<_> = words.collect();
         let url = format!("ws://127.0.0.1:{port}/ws");
-        Ok((self.load(&subcommand, &flags, &url, server.id())?, idle_us))
+        let seconds = f64::from(self.seconds);
+        Ok((self.load(&subcommand, &flags, &url, server.id(), seconds)?, idle_us))
+    }
+
+    /// The same broker under the load generator for so many seconds; these may be parts of one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn load_broker(
+        &self,
+        command: &mut Command,
+        load: &str,
+        seconds: f64,
+    ) -> anyhow::Result<Value> {
+        let (broker, port) = self.start_broker(command)?;
+        let mut words = load.split(' ').map(str::to_owned);
+        let subcommand = words.next().unwrap_or_default();
+        let flags: Vec<_> = words.collect();
+        let url = format!("ws://127.0.0.1:{port}/ws");
+        self.load(&subcommand, &flags, &url, broker.id(), seconds)
+    }
+
+    /// The broker as it is started by `command` but for its address, listening on the port.
+    pub(crate) fn start_broker(&self, command: &mut Command) -> anyhow::Result<(Process, u16)> {
+        let port = free_port()?;
+        command.args(["--listen", &format!("127.0.0.1:{port}")]);
+        let mut broker = Process::start(command, self.server_cores, self.tools.said("server"))?;
+        broker.wait_for_port(port)?;
+        Ok((broker, port))
+    }
+
+    /// The cores for the load.
+    pub(crate) fn generator_cores(&self) -> CpuSet {
+        self.generator_cores
     }
 
     /// A server that listens, and the processor time that it uses in a second without connections.
@@ -137,13 +182,14 @@ impl Bench {
         flags: &[String],
         url: &str,
         pid: u32,
+        seconds: f64,
     ) -> anyhow::Result<Value> {
         let path = self.tools.result();
         let mut command = Command::new(self.tools.own("loadgen"));
         command
             .arg(subcommand)
             .args(["--quiet", "--allow-invalid", "--threads", "1"])
-            .args(["--seconds", &self.seconds.to_string()])
+            .args(["--seconds", &seconds.to_string()])
             .args(["--url", url])
             .args(["--target-pid", &pid.to_string()])
             .args(flags)
@@ -151,7 +197,7 @@ impl Bench {
             .arg(&path);
         let said = self.tools.said("loadgen");
         let mut generator = Process::start(&mut command, self.generator_cores, said)?;
-        generator.wait(RUN_LIMIT + Duration::from_secs(self.seconds.into()))?;
+        generator.wait(RUN_LIMIT + Duration::from_secs_f64(seconds))?;
         let text = fs::read_to_string(&path).context("the load generator left no result")?;
         fs::remove_file(&path)?;
         if text.is_empty() {
@@ -244,7 +290,7 @@ fn set_of(cores: &[usize]) -> CpuSet {
 }
 
 /// A running program on its cores, ended when dropped. What it complains of goes to a file.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     name: String,
     said: PathBuf,
@@ -271,7 +317,7 @@ impl Process {
         last.map_or("it said nothing", str::trim).to_owned()
     }
 
-    fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
