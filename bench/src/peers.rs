@@ -212,7 +212,6 @@ fn keep(
     let machine = Machine::here().to_string();
     let result = json!({
         "machine": machine,
-        "round_count": flags.rounds,
         "seconds": flags.seconds,
         "versions": versions,
         "rounds": rounds,

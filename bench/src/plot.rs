@@ -88,7 +88,7 @@ pub fn plot(result: &Value, scenario: Scenario) -> Option<String> {
     if greatest <= 0.0 {
         return None;
     }
-    let caption = caption(result, &bars);
+    let caption = caption(result, scenario, &bars);
     let bottom = TOP + ROW * bars.len() as f64;
     let height = bottom + LINE * (caption.len() as f64 + 2.5);
     let mut out = format!(
@@ -182,13 +182,16 @@ fn bars(result: &Value, scenario: Scenario, figure: &str) -> Vec<Bar> {
 }
 
 /// How it was measured, on what, and which versions.
-fn caption(result: &Value, bars: &[Bar]) -> Vec<String> {
+fn caption(result: &Value, scenario: Scenario, bars: &[Bar]) -> Vec<String> {
     let text = |name: &str| result[name].as_str().unwrap_or_default().to_owned();
-    let rounds = if result["round_count"] == 1 { "round" } else { "rounds" };
+    let rows = result["rounds"].as_array().into_iter().flatten();
+    let own = rows.filter(|row| row["scenario"] == scenario.name());
+    let rounds = own.filter_map(|row| row["round"].as_u64()).max().unwrap_or(1);
+    let word = if rounds == 1 { "round" } else { "rounds" };
     let mut lines = vec![
         format!(
-            "Medians of {} {rounds} of {} s; the line reaches from the least to the greatest.",
-            result["round_count"], result["seconds"]
+            "Medians of {rounds} {word} of {} s; the line reaches from the least to the greatest.",
+            result["seconds"]
         ),
         text("machine"),
     ];
@@ -220,17 +223,19 @@ mod tests {
 
     #[test]
     fn a_plot_has_a_bar_for_each_server_that_lost_nothing_and_says_what_was_measured_on() {
-        let row = |server: &str, fault: Option<&str>, cpu: f64| json!({"scenario": "fan", "server": server, "fault": fault, "cpu_us_per_delivery": cpu});
+        let row = |round: u32, server: &str, fault: Option<&str>, cpu: f64| {
+            json!({"scenario": "fan", "round": round, "server": server, "fault": fault,
+                "cpu_us_per_delivery": cpu})
+        };
         let result = json!({
             "machine": "Some <CPU>, 2 cores",
-            "round_count": 2,
             "seconds": 10,
             "versions": {"ws": "8.23.0"},
             "rounds": [
-                row("ws", None, 4.0),
-                row("ws", None, 6.0),
-                row("broker", None, 2.5),
-                row("nchan", Some("3 lost"), 1.0),
+                row(1, "ws", None, 4.0),
+                row(2, "ws", None, 6.0),
+                row(1, "broker", None, 2.5),
+                row(1, "nchan", Some("3 lost"), 1.0),
             ],
         });
         let svg = plot(&result, Scenario::Fan).unwrap();
