@@ -33,9 +33,9 @@ const RULES: &str = r#"
 [[topic]]
 filter = "d/#"
 store = "durable"
-history_messages = 1000000
+history_messages = 100000000
 history_ms = 3600000
-history_bytes = 200000000
+history_bytes = 4000000000
 [[topic]]
 filter = "a/#"
 store = "accepted"

@@ -73,7 +73,7 @@ fn the_log_is_written_anew_and_does_not_grow_without_end() {
     let place = Place::new()
         .with(&format!("store_bytes_max = {STORE_BYTES_MAX}\nhistory_total_bytes_max = 3145728\n"));
     let text = fs::read_to_string(place.settings()).expect("it can be read");
-    let text = text.replace("history_messages = 1000000", "history_messages = 30");
+    let text = text.replace("history_messages = 100000000", "history_messages = 30");
     fs::write(place.settings(), text).expect("it can be written");
     let mut broker = place.start();
     let mut client = feed::connect(broker.address());

@@ -39,7 +39,9 @@ fn rounds(count: u64) {
     let seed = fastrand::u64(..);
     eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
-    let place = Place::new();
+    // All of it is asked for at the end, so none of it may be left out for want of room.
+    let place =
+        Place::new().with("history_total_bytes_max = 8589934592\nstore_bytes_max = 34359738368\n");
     let mut topics: HashMap<String, Known> = HashMap::new();
     let (mut answered, mut unanswered) = (0, 0);
     for round in 0..count {
