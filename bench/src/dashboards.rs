@@ -20,6 +20,7 @@ use self::table::table;
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::Bench;
+use crate::progress::note;
 
 /// The flags of `bench dashboards`.
 #[derive(Clone, Debug, Args)]
@@ -141,9 +142,4 @@ fn measure(bench: &Bench, case: &Case) -> anyhow::Result<Value> {
     broker.args(["--workers", "1", "--pin", "false", "--commands-per-second-max", "1000000"]);
     broker.args(case.broker.split_whitespace());
     bench.load_broker(&mut broker, &case.load, case.seconds)
-}
-
-/// What is going on, for who waits.
-fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }

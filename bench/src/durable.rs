@@ -23,6 +23,7 @@ use crate::figures::{grouped, median};
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::Bench;
+use crate::progress::note;
 
 /// The flags of `bench durable`.
 #[derive(Clone, Debug, Args)]
@@ -249,11 +250,6 @@ fn table(flags: &DurableFlags, machine: &Machine, rows: &[Row], alone: f64) -> S
         }
     }
     out
-}
-
-/// What is going on, for who waits.
-fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 #[cfg(test)]

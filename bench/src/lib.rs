@@ -26,6 +26,7 @@ pub mod machine;
 pub mod page;
 pub mod peers;
 pub mod plot;
+mod progress;
 pub mod servers;
 pub mod transports;
 pub mod workers;

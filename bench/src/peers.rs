@@ -28,6 +28,7 @@ pub mod table;
 pub mod tools;
 
 use crate::machine::Machine;
+use crate::progress::note;
 use crate::{page, plot};
 use contender::Contender;
 use round::{Bench, Figures};
@@ -235,9 +236,4 @@ fn keep(
         }
     }
     page::put(path, "peers", &text)
-}
-
-/// What is going on, for who waits.
-fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }

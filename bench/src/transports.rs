@@ -13,9 +13,11 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
+use crate::figures::median;
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::Bench;
+use crate::progress::note;
 
 /// The flags of `bench transports`.
 #[derive(Clone, Debug, Args)]
@@ -75,9 +77,9 @@ pub fn run(flags: &TransportsFlags) -> anyhow::Result<()> {
             ways.reverse();
         }
         for (name, transport) in ways {
-            let _ = writeln!(io::stderr().lock(), "round {round} · {name}");
+            note(&format!("round {round} · {name}"));
             let row = measure(&bench, flags, transport)?;
-            let _ = writeln!(io::stderr().lock(), "    {row}");
+            note(&format!("    {row}"));
             rows.push((*name, row));
         }
     }
@@ -152,11 +154,6 @@ fn table(flags: &TransportsFlags, machine: &Machine, rows: &[(&str, Value)]) -> 
         );
     }
     out
-}
-
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::page;
 use crate::peers::round::{Bench, Figures};
 use crate::peers::scenario::Scenario;
 use crate::peers::table::Spread;
+use crate::progress::note;
 
 /// The flags of `bench workers`.
 #[derive(Clone, Debug, Args)]
@@ -156,10 +157,6 @@ fn table(flags: &WorkersFlags, rows: &[Row]) -> String {
 fn note_of(figures: &Figures) -> Option<&str> {
     let weak = figures.trust.as_deref().filter(|trust| *trust != "VALID");
     figures.fault.as_deref().or(weak)
-}
-
-fn note(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 #[cfg(test)]

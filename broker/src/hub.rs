@@ -10,7 +10,7 @@
 //! | [`directory`], [`topic`] | every topic in use: epoch, seq, interested workers |
 //! | [`interest`], [`trie`], [`workers`] | which workers have which wildcard filters |
 //! | [`mailbox`], [`message`] | the hand-over between workers, and what is handed over |
-//! | `mail` | what is done with it |
+//! | `queue`, `mail` | what a mailbox is made of; what is done with what lies there |
 //! | [`delayed`] | messages that wait a little to go out together |
 //! | [`lingering`] | topics that may be forgotten |
 //! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
@@ -22,7 +22,7 @@
 //! | [`retries`] | publishes that may come again |
 //! | [`access`], [`rates`] | who may do what, until when and how often |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
-//! | [`log`], [`commits`], [`uplink`] | the ways out of this process: to disk, to other nodes, and back |
+//! | [`ways`], [`log`], [`commits`], [`uplink`] | the ways out of this process: to disk, to other nodes, and back |
 //! | [`outbox`], [`backlog`] | what goes out in this turn, and what the kernel did not take |
 
 use std::borrow::Cow;
@@ -68,6 +68,7 @@ mod past;
 mod pausing;
 pub mod presence;
 pub mod protocol;
+mod queue;
 pub mod rates;
 pub mod retries;
 pub mod session;
@@ -80,6 +81,7 @@ pub mod topic;
 pub mod trie;
 pub mod uplink;
 pub mod wanted;
+pub mod ways;
 pub mod workers;
 
 use self::access::Access;

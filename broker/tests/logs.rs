@@ -14,9 +14,9 @@ use broker::hub::commits::Restored;
 use broker::hub::desk::Desk;
 use broker::hub::log::{Entry, Log, Pending, Work};
 use broker::hub::mailbox::Mail;
-use broker::hub::shared::Ways;
 use broker::hub::topic::Topic;
 use broker::hub::uplink::Uplink;
+use broker::hub::ways::Ways;
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Level, Payload};
 use broker_proto::topic::Topic as TopicName;
 

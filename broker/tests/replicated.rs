@@ -84,6 +84,10 @@ fn node(url: &str, name: &str, more: &[&str]) -> Broker {
     Broker::start(&[&settings[..], &fast, more].concat())
 }
 
+fn client(broker: &Broker) -> WsClient {
+    WsClient::connect(broker.address(), "/ws", &[]).expect("it listens")
+}
+
 fn answer(client: &mut WsClient, command: &str) -> Value {
     serde_json::from_str(&client.command(command)).expect("JSON")
 }
@@ -91,11 +95,7 @@ fn answer(client: &mut WsClient, command: &str) -> Value {
 #[test]
 fn what_is_published_on_one_node_is_delivered_on_another_and_recovered_on_a_third() {
     let Some(cluster) = Cluster::start() else { return };
-    let mut clients: Vec<WsClient> = cluster
-        .brokers
-        .iter()
-        .map(|broker| WsClient::connect(broker.address(), "/ws", &[]).expect("it listens"))
-        .collect();
+    let mut clients: Vec<WsClient> = cluster.brokers.iter().map(client).collect();
     let subscribed = answer(&mut clients[1], r#"{"id":1,"op":"subscribe","topic":"chat/1"}"#);
     assert_eq!(subscribed["ok"]["seq"], 0);
     let mut epoch = Value::Null;

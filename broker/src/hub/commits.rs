@@ -274,7 +274,7 @@ mod tests {
     use crate::config::rules::{Rule, Store};
     use crate::hub::log::{Log, Work};
     use crate::hub::retries::Attempt;
-    use crate::hub::shared::Ways;
+    use crate::hub::ways::Ways;
 
     const NAME: &str = "d/1";
     const BY: (Protocol, Option<usize>) = (Protocol::Json, Some(0));

@@ -7,33 +7,24 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Id, Level, Payload};
 
 use super::message::Message;
 use super::protocol::Protocol;
+use super::queue::Queue;
 use super::topic::Topic;
 use super::workers::WorkerSet;
 
+/// Entries that room is kept for when a burst is over.
+const ENTRIES_KEPT: usize = 1_024;
+
 /// What is to be put into a log, in order, at most about `bytes_max`.
 pub struct Log {
-    inner: Mutex<Inner>,
-    /// What `inner.bytes` is, to be read without the lock.
-    bytes: AtomicU64,
-    bytes_max: u64,
+    /// What waits, and why nothing is taken, if so.
+    queue: Queue<Entry, Option<&'static str>>,
     wake: Box<dyn Fn() + Send + Sync>,
-}
-
-#[derive(Debug, Default)]
-struct Inner {
-    entries: VecDeque<Entry>,
-    bytes: u64,
-    /// Why nothing is taken, if so.
-    refuses: Option<&'static str>,
-    /// Workers whose publishers were told to wait.
-    waiting: WorkerSet,
 }
 
 /// Something to be put into a log.
@@ -121,8 +112,7 @@ impl Log {
     /// `wake` is called when something comes into the empty log, from any thread, and must not
     /// block.
     pub fn new(bytes_max: u64, wake: impl Fn() + Send + Sync + 'static) -> Self {
-        let (inner, bytes) = (Mutex::default(), AtomicU64::new(0));
-        Self { inner, bytes, bytes_max, wake: Box::new(wake) }
+        Self { queue: Queue::new(bytes_max), wake: Box::new(wake) }
     }
 
     /// Puts an entry last. Called under its topic's lock. True: publishers should wait; `from` is
@@ -131,24 +121,18 @@ impl Log {
     /// # Errors
     /// `unavailable`: nothing is taken now, or no more.
     pub fn append(&self, entry: Entry, from: Option<usize>) -> Result<bool, CommandError> {
-        let mut inner = self.lock();
+        let mut queue = self.queue.lock();
         let is_publish = !matches!(entry.work, Work::Forgotten);
-        if let Some(reason) = inner.refuses.filter(|_| is_publish) {
+        if let Some(reason) = queue.state().filter(|_| is_publish) {
             return Err(unavailable(reason));
         }
         let bytes = entry.held_bytes();
-        if is_publish && inner.bytes + bytes > self.bytes_max.saturating_mul(2) {
+        if is_publish && queue.bytes() + bytes > self.queue.bytes_max().saturating_mul(2) {
             return Err(unavailable("more is published than can be made safe"));
         }
-        inner.bytes += bytes;
-        self.bytes.store(inner.bytes, Ordering::Relaxed);
-        inner.entries.push_back(entry);
-        let is_full = inner.bytes > self.bytes_max;
-        if let (true, Some(from)) = (is_full, from) {
-            inner.waiting |= 1 << from;
-        }
-        let is_first = inner.entries.len() == 1;
-        drop(inner);
+        let is_full = queue.push(entry, bytes, from);
+        let is_first = queue.len() == 1;
+        drop(queue);
         if is_first {
             (self.wake)();
         }
@@ -158,60 +142,47 @@ impl Log {
     /// Moves all that waits behind what is in `into`; returns the workers whose publishers waited
     /// for this, which must be woken.
     pub fn take(&self, into: &mut VecDeque<Entry>) -> WorkerSet {
-        let mut inner = self.lock();
-        inner.bytes = 0;
-        self.bytes.store(0, Ordering::Relaxed);
-        into.append(&mut inner.entries);
-        inner.entries.shrink_to(1_024);
-        std::mem::take(&mut inner.waiting)
+        let mut queue = self.queue.lock();
+        let waited = queue.take(into);
+        queue.shrink_to(ENTRIES_KEPT);
+        waited
     }
 
     /// From here on publishes are answered `unavailable`, with this reason.
     pub fn refuse_all(&self, reason: &'static str) {
-        self.lock().refuses = Some(reason);
+        *self.queue.lock().state() = Some(reason);
     }
 
     /// Publishes are taken again.
     pub fn accept_again(&self) {
-        self.lock().refuses = None;
+        *self.queue.lock().state() = None;
     }
 
     /// Why publishes are refused, if they are.
     pub fn refuses(&self) -> Option<&'static str> {
-        self.lock().refuses
+        *self.queue.lock().state()
     }
 
     /// Whether publishers should wait; if so, the worker `from` is named by the
     /// [`take`](Self::take) that empties the log.
     pub fn is_full_for(&self, from: usize) -> bool {
-        if !self.is_full() {
-            return false;
-        }
-        let mut inner = self.lock();
-        let is_full = inner.bytes > self.bytes_max;
-        inner.waiting |= u64::from(is_full) << from;
-        is_full
+        self.queue.is_full_for(from)
     }
 
     /// Whether publishers should wait.
     pub fn is_full(&self) -> bool {
-        self.bytes() > self.bytes_max
+        self.queue.is_full()
     }
 
     /// Bytes of memory held by what waits.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while the lock is held leaves whole values behind.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.bytes()
     }
 }
 
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Log").field("bytes", &self.bytes).finish_non_exhaustive()
+        f.debug_struct("Log").field("bytes", &self.bytes()).finish_non_exhaustive()
     }
 }
 
@@ -279,7 +250,7 @@ fn unavailable(reason: &'static str) -> CommandError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU32;
+    use std::sync::atomic::{AtomicU32, Ordering};
 
     use broker_proto::topic::Topic as TopicName;
 

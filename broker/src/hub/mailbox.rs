@@ -6,8 +6,7 @@
 //! nothing of threads' wakers: it says who must be woken.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use broker_proto::command::{Epoch, GapReason};
 
@@ -15,6 +14,7 @@ use super::ask::Question;
 use super::log::{AskedId, Settled};
 use super::message::Message;
 use super::presence::PresenceMail;
+use super::queue::Queue;
 use super::silence::SilenceMail;
 use super::topic::Topic;
 use super::workers::WorkerSet;
@@ -79,23 +79,15 @@ pub struct SettledMail {
 
 /// The queue between workers.
 #[derive(Debug)]
-pub struct Mailbox {
-    inner: Mutex<Inner>,
-    /// What `inner.bytes` is, to be read without the lock.
-    bytes: AtomicU64,
-    bytes_max: u64,
-}
+pub struct Mailbox(Queue<Mail, Owner>);
 
+/// What is known of the worker whose mailbox it is.
 #[derive(Debug, Default)]
-struct Inner {
-    mail: VecDeque<Mail>,
-    bytes: u64,
+struct Owner {
     /// How much mail was ever put in.
     pushed: u64,
-    /// The owner sleeps, or is about to: whoever pushes must wake it.
+    /// It sleeps, or is about to: whoever pushes must wake it.
     parked: bool,
-    /// Workers that wait for this mailbox to be emptied.
-    waiting: WorkerSet,
 }
 
 /// What came of a push.
@@ -110,75 +102,54 @@ pub struct Pushed {
 impl Mailbox {
     /// An empty mailbox that asks for a pause above `bytes_max`.
     pub fn new(bytes_max: u64) -> Self {
-        Self { inner: Mutex::default(), bytes: AtomicU64::new(0), bytes_max }
+        Self(Queue::new(bytes_max))
     }
 
     /// Puts `mail` last. A worker `from` that is told `full` is remembered, and named by the
     /// [`take`](Self::take) that empties the mailbox.
     pub fn push(&self, mail: Mail, from: Option<usize>) -> Pushed {
-        let mut inner = self.lock();
-        inner.bytes += mail.held_bytes();
-        inner.mail.push_back(mail);
-        inner.pushed += 1;
-        self.bytes.store(inner.bytes, Ordering::Relaxed);
-        let full = inner.bytes > self.bytes_max;
-        if let (true, Some(from)) = (full, from) {
-            inner.waiting |= 1 << from;
-        }
-        Pushed { wake: std::mem::take(&mut inner.parked), full }
+        let bytes = mail.held_bytes();
+        let mut queue = self.0.lock();
+        let full = queue.push(mail, bytes, from);
+        let owner = queue.state();
+        owner.pushed += 1;
+        Pushed { wake: std::mem::take(&mut owner.parked), full }
     }
 
     /// Moves all mail behind what is in `into`; returns the workers that waited for this.
     pub fn take(&self, into: &mut VecDeque<Mail>) -> WorkerSet {
-        let mut inner = self.lock();
-        inner.parked = false;
-        inner.bytes = 0;
-        self.bytes.store(0, Ordering::Relaxed);
-        if into.is_empty() {
-            std::mem::swap(into, &mut inner.mail);
-        } else {
-            into.append(&mut inner.mail);
-        }
-        std::mem::take(&mut inner.waiting)
+        let mut queue = self.0.lock();
+        queue.state().parked = false;
+        queue.take(into)
     }
 
     /// The owner wants to sleep: true if the mailbox is empty, and from then on a push says `wake`.
     pub fn park(&self) -> bool {
-        let mut inner = self.lock();
-        inner.parked = inner.mail.is_empty();
-        inner.parked
+        let mut queue = self.0.lock();
+        let is_empty = queue.len() == 0;
+        queue.state().parked = is_empty;
+        is_empty
     }
 
     /// How much mail was ever put in: tells what was there before a point in time.
     pub fn pushed(&self) -> u64 {
-        self.lock().pushed
+        self.0.lock().state().pushed
     }
 
     /// Whether it is over its limit; if so, the worker `from` is named by the
     /// [`take`](Self::take) that empties it.
     pub fn is_full_for(&self, from: usize) -> bool {
-        if !self.is_full() {
-            return false;
-        }
-        let mut inner = self.lock();
-        let full = inner.bytes > self.bytes_max;
-        inner.waiting |= u64::from(full) << from;
-        full
+        self.0.is_full_for(from)
     }
 
     /// Whether it is over its limit.
     pub fn is_full(&self) -> bool {
-        self.bytes() > self.bytes_max
+        self.0.is_full()
     }
 
     /// Bytes of memory held by the mail in it.
     pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic while the lock is held leaves whole values behind.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.bytes()
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use broker_proto::command::{CommandError, ErrorCode, Level, Payload};
-use broker_proto::topic::{Filter, Topic as TopicName};
+use broker_proto::topic::Topic as TopicName;
 
 use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
-use super::log::{Entry, Log, Pending, Placed, Waiting, Work};
+use super::log::{Entry, Pending, Placed, Waiting, Work};
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
@@ -19,7 +19,7 @@ use super::rates::Users;
 use super::retries::{Attempt, CannotRemember, Named};
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
-use super::uplink::Uplink;
+use super::ways::{Reach, Way, Ways};
 use super::workers::{WorkerSet, members};
 use crate::auth::Verifier;
 use crate::config::Config;
@@ -42,37 +42,6 @@ pub struct Shared {
     pub silence: Silence,
     mailboxes: Box<[Mailbox]>,
     ways: Ways,
-}
-
-/// Where messages go besides to the subscribers here.
-#[derive(Debug, Default)]
-pub struct Ways {
-    /// Into the history on disk, by the topic's rule.
-    pub disk: Option<Log>,
-    /// Into the cluster's log, for topics of which something is kept: it gives them their order.
-    pub replicated: Option<Log>,
-    /// To the other nodes, for topics of which nothing is kept.
-    pub uplink: Option<Uplink>,
-}
-
-/// Which way a topic's messages go.
-enum Way<'s> {
-    /// They get their seq here.
-    Here,
-    /// The same, and they are written to disk afterwards.
-    Behind(&'s Log),
-    /// They get it in this log.
-    Log(&'s Log),
-}
-
-/// How the nodes of a cluster share a topic.
-enum Reach<'s> {
-    /// Not at all.
-    Node,
-    /// This log gives it one order on all of them.
-    Log(&'s Log),
-    /// Its messages go there this way, and every node numbers them for itself.
-    Nodes(&'s Uplink),
 }
 
 /// Why a message was not published.
@@ -360,62 +329,6 @@ impl Shared {
             Reach::Log(_) => Err(CannotRemember::Elsewhere),
             Reach::Node | Reach::Nodes(_) => state.find(attempt, now_ms, &self.history),
         }
-    }
-
-    fn way_of(&self, name: TopicName<'_>, state: &TopicState) -> Way<'_> {
-        let Ways { disk, replicated, .. } = &self.ways;
-        if (disk.is_none() && replicated.is_none()) || name.is_system() {
-            return Way::Here;
-        }
-        if let Reach::Log(log) = self.reach_of(name, state) {
-            return Way::Log(log);
-        }
-        match (disk, state.rule().store) {
-            // What is under way comes first, also if the rule was changed meanwhile.
-            (Some(log), _) if state.pending() > 0 => Way::Log(log),
-            (Some(log), Store::Durable) => Way::Log(log),
-            (Some(log), Store::Accepted) => Way::Behind(log),
-            (_, Store::None) | (None, _) => Way::Here,
-        }
-    }
-
-    fn reach_of(&self, name: TopicName<'_>, state: &TopicState) -> Reach<'_> {
-        let Ways { replicated, uplink, .. } = &self.ways;
-        let rule = state.rule();
-        match (replicated, uplink) {
-            _ if rule.is_local || name.is_system() => Reach::Node,
-            (Some(log), _) if rule.keeps() => Reach::Log(log),
-            (_, Some(uplink)) => Reach::Nodes(uplink),
-            (_, None) => Reach::Node,
-        }
-    }
-
-    /// Whether other nodes' messages of a topic come here to be numbered.
-    pub(super) fn is_numbered_here(&self, name: TopicName<'_>, state: &TopicState) -> bool {
-        matches!(self.reach_of(name, state), Reach::Nodes(_))
-    }
-
-    /// This node's first subscriber to exactly this topic came, or its last one left; called under
-    /// its lock.
-    pub(super) fn want(&self, topic: &Topic, state: &TopicState, wanted: bool) {
-        if let Reach::Nodes(uplink) = self.reach_of(topic.name(), state) {
-            uplink.push(Mail::Wanted { filter: topic.as_str().into(), wanted }, None);
-        }
-    }
-
-    /// The same with a filter with wildcards.
-    pub(super) fn want_filter(&self, filter: Filter<'_>, wanted: bool) {
-        if let Some(uplink) = &self.ways.uplink {
-            uplink.push(Mail::Wanted { filter: filter.as_str().into(), wanted }, None);
-        }
-    }
-
-    /// Whether more is published than goes into logs or to other nodes; if so, the worker `from` is
-    /// woken when that has changed.
-    pub(super) fn is_slowed_for(&self, from: usize) -> bool {
-        let Ways { disk, replicated, uplink } = &self.ways;
-        disk.iter().chain(replicated).any(|log| log.is_full_for(from))
-            || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(from))
     }
 
     /// How many subscriptions, of all workers, match a topic now: those to exactly this topic and

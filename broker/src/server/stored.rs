@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::config::Config;
 use crate::config::rules::Rules;
-use crate::hub::shared::Ways;
+use crate::hub::ways::Ways;
 use crate::metrics::Metrics;
 use crate::store::Opened;
 

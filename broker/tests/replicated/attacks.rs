@@ -16,7 +16,7 @@ use crate::nats::NatsServer;
 use crate::proxy::Proxy;
 use crate::support::broker::Broker;
 use crate::support::ws_client::WsClient;
-use crate::{Cluster, PATIENCE, answer};
+use crate::{Cluster, PATIENCE, answer, client};
 
 const TOPICS: [&str; 3] = ["orders/1", "orders/2", "orders/3"];
 /// JetStream drops nothing while a node is away.
@@ -154,11 +154,7 @@ fn x_13_a_node_that_stood_still_and_one_that_is_killed_leave_one_order() {
 #[test]
 fn x_20_what_strangers_write_into_a_stream_is_left_out_and_the_topic_goes_on() {
     let Some(cluster) = Cluster::start() else { return };
-    let mut clients: Vec<WsClient> = cluster
-        .brokers
-        .iter()
-        .map(|broker| WsClient::connect(broker.address(), "/ws", &[]).expect("it listens"))
-        .collect();
+    let mut clients: Vec<WsClient> = cluster.brokers.iter().map(client).collect();
     answer(&mut clients[1], r#"{"id":1,"op":"subscribe","topic":"t"}"#);
     let publish = r#"{"id":2,"op":"publish","topic":"t","data":1}"#;
     assert_eq!(answer(&mut clients[0], publish)["ok"]["seq"], 1);

@@ -5,14 +5,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::broker::Broker;
 use crate::support::http;
 use crate::support::ws_client::{Received, WsClient};
-use crate::{Cluster, PATIENCE, answer};
-
-fn client(broker: &Broker) -> WsClient {
-    WsClient::connect(broker.address(), "/ws", &[]).expect("it listens")
-}
+use crate::{Cluster, PATIENCE, answer, client};
 
 /// The next message, past notices of new epochs.
 fn message(client: &mut WsClient) -> Value {

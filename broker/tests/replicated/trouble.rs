@@ -8,8 +8,7 @@ use serde_json::Value;
 use crate::nats::NatsServer;
 use crate::support::broker::Broker;
 use crate::support::http::{self, Response};
-use crate::support::ws_client::WsClient;
-use crate::{Cluster, PATIENCE, answer, node};
+use crate::{Cluster, PATIENCE, answer, client, node};
 
 const EPHEMERAL: [&str; 4] = ["--history-messages", "0", "--last-ms", "0"];
 /// Of topics below `pass/` nothing is kept.
@@ -36,10 +35,6 @@ fn post(broker: &Broker, body: &str) -> Response {
         body.len()
     );
     http::exchange(address, request.as_bytes(), PATIENCE).expect("it answers")
-}
-
-fn client(broker: &Broker) -> WsClient {
-    WsClient::connect(broker.address(), "/ws", &[]).expect("it listens")
 }
 
 fn rules() -> tempfile::NamedTempFile {

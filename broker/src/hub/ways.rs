@@ -1,0 +1,100 @@
+//! Where messages go besides to the subscribers here, by their topic's rule: to disk, into the log
+//! that orders a cluster's topics, to the other nodes.
+
+use broker_proto::topic::{Filter, Topic as TopicName};
+
+use super::log::Log;
+use super::mailbox::Mail;
+use super::shared::Shared;
+use super::topic::{Topic, TopicState};
+use super::uplink::Uplink;
+use crate::config::rules::Store;
+
+/// Where messages go besides to the subscribers here.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// Into the history on disk, by the topic's rule.
+    pub disk: Option<Log>,
+    /// Into the cluster's log, for topics of which something is kept: it gives them their order.
+    pub replicated: Option<Log>,
+    /// To the other nodes, for topics of which nothing is kept.
+    pub uplink: Option<Uplink>,
+}
+
+/// Which way a topic's messages go.
+pub(super) enum Way<'s> {
+    /// They get their seq here.
+    Here,
+    /// The same, and they are written to disk afterwards.
+    Behind(&'s Log),
+    /// They get it in this log.
+    Log(&'s Log),
+}
+
+/// How the nodes of a cluster share a topic.
+pub(super) enum Reach<'s> {
+    /// Not at all.
+    Node,
+    /// This log gives it one order on all of them.
+    Log(&'s Log),
+    /// Its messages go there this way, and every node numbers them for itself.
+    Nodes(&'s Uplink),
+}
+
+impl Shared {
+    pub(super) fn way_of(&self, name: TopicName<'_>, state: &TopicState) -> Way<'_> {
+        let Ways { disk, replicated, .. } = self.ways();
+        if (disk.is_none() && replicated.is_none()) || name.is_system() {
+            return Way::Here;
+        }
+        if let Reach::Log(log) = self.reach_of(name, state) {
+            return Way::Log(log);
+        }
+        match (disk, state.rule().store) {
+            // What is under way comes first, also if the rule was changed meanwhile.
+            (Some(log), _) if state.pending() > 0 => Way::Log(log),
+            (Some(log), Store::Durable) => Way::Log(log),
+            (Some(log), Store::Accepted) => Way::Behind(log),
+            (_, Store::None) | (None, _) => Way::Here,
+        }
+    }
+
+    pub(super) fn reach_of(&self, name: TopicName<'_>, state: &TopicState) -> Reach<'_> {
+        let Ways { replicated, uplink, .. } = self.ways();
+        let rule = state.rule();
+        match (replicated, uplink) {
+            _ if rule.is_local || name.is_system() => Reach::Node,
+            (Some(log), _) if rule.keeps() => Reach::Log(log),
+            (_, Some(uplink)) => Reach::Nodes(uplink),
+            (_, None) => Reach::Node,
+        }
+    }
+
+    /// Whether other nodes' messages of a topic come here to be numbered.
+    pub(super) fn is_numbered_here(&self, name: TopicName<'_>, state: &TopicState) -> bool {
+        matches!(self.reach_of(name, state), Reach::Nodes(_))
+    }
+
+    /// This node's first subscriber to exactly this topic came, or its last one left; called under
+    /// its lock.
+    pub(super) fn want(&self, topic: &Topic, state: &TopicState, wanted: bool) {
+        if let Reach::Nodes(uplink) = self.reach_of(topic.name(), state) {
+            uplink.push(Mail::Wanted { filter: topic.as_str().into(), wanted }, None);
+        }
+    }
+
+    /// The same with a filter with wildcards.
+    pub(super) fn want_filter(&self, filter: Filter<'_>, wanted: bool) {
+        if let Some(uplink) = &self.ways().uplink {
+            uplink.push(Mail::Wanted { filter: filter.as_str().into(), wanted }, None);
+        }
+    }
+
+    /// Whether more is published than goes into logs or to other nodes; if so, the worker `from` is
+    /// woken when that has changed.
+    pub(super) fn is_slowed_for(&self, from: usize) -> bool {
+        let Ways { disk, replicated, uplink } = self.ways();
+        disk.iter().chain(replicated).any(|log| log.is_full_for(from))
+            || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(from))
+    }
+}
