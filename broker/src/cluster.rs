@@ -31,6 +31,8 @@ mod connection;
 pub mod departures;
 #[cfg(feature = "nats")]
 pub mod envelope;
+#[cfg(feature = "nats")]
+pub mod members;
 mod names;
 pub mod nodes;
 #[cfg(feature = "nats")]

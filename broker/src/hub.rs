@@ -18,7 +18,8 @@
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`accounts`] | what became of the messages |
-//! | [`presence`], [`silence`] | who is there; which topics should have had a message |
+//! | [`presence`], [`rosters`] | who is there, here and on other nodes |
+//! | [`silence`] | which topics should have had a message |
 //! | [`retries`] | publishes that may come again |
 //! | [`access`], [`rates`] | who may do what, until when and how often |
 //! | [`desk`], [`ask`] | for those who are no worker: publish, look, ask the workers |
@@ -71,6 +72,7 @@ pub mod protocol;
 mod queue;
 pub mod rates;
 pub mod retries;
+pub mod rosters;
 pub mod session;
 pub mod shared;
 pub mod silence;

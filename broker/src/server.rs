@@ -124,7 +124,9 @@ impl Server {
         let shared = Shared::new(count, &config, unix_ms).with_verifier(keys.watch()?);
         let shared = Arc::new(shared.with_ways(ways));
         let names = Names::new(&config.backplane, &sys::host_name());
-        let (seat, inside) = config.backplane.is_on().then(|| cluster::asking::pair(names)).unzip();
+        let is_alone = !config.backplane.is_on();
+        let node = if is_alone { 0 } else { names.run };
+        let (seat, inside) = (!is_alone).then(|| cluster::asking::pair(names)).unzip();
         reload.add(parts::topic_rules(&config, &shared));
         reload.add(parts::token_keys(&config, &shared));
         if let Some(keyring) = &keyring {
@@ -158,6 +160,7 @@ impl Server {
         for (index, (poll, doors)) in polls.into_iter().zip(of_workers).enumerate() {
             let parts = Parts {
                 index,
+                node,
                 config: config.clone(),
                 origins: origins.clone(),
                 admission: admission.clone(),

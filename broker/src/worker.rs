@@ -19,7 +19,7 @@ use slab::Slab;
 use crate::config::Config;
 use crate::control;
 use crate::hub::session::Budget;
-use crate::hub::workers::members;
+use crate::hub::workers::{before_sessions, members};
 use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxies::Proxies;
@@ -69,6 +69,8 @@ const LOG_LINES_PER_SECOND: u32 = 10;
 pub struct Parts {
     /// Its number, from 0.
     pub index: usize,
+    /// What its sessions are told apart by from those of other nodes; 0 alone.
+    pub node: u64,
     /// The settings.
     pub config: Arc<Config>,
     /// Which origins may open a WebSocket.
@@ -105,7 +107,8 @@ pub struct Worker {
     /// By slot; swept densely.
     deadlines: Vec<Ticks>,
     next_generation: u32,
-    next_session: u64,
+    /// The number of the newest session.
+    last_session: u64,
     /// The one receive buffer, used by whichever connection is read.
     buffer: Vec<u8>,
     /// What came under TLS, of whichever connection is read; empty if TLS is not spoken.
@@ -160,7 +163,8 @@ impl Worker {
         for (token, door) in (DOORS..).zip(&mut doors) {
             door.register(poll.registry(), Token(token))?;
         }
-        let Parts { index, config, origins, admission, shared, metrics, control, started } = parts;
+        let Parts { index, node, config, origins, admission, shared, metrics, control, started } =
+            parts;
         let hub = Hub::new(index, shared, config.clone(), metrics.clone());
         let head_limits = opening::head_limits(&config);
         let codec = Codec::new(&config);
@@ -194,7 +198,7 @@ impl Worker {
             connections: Slab::new(),
             deadlines: Vec::new(),
             next_generation: 0,
-            next_session: 0,
+            last_session: before_sessions(node, index),
             buffer: vec![0; read::READ_BYTES_MAX],
             sealed: vec![0; sealed],
             response: Vec::new(),

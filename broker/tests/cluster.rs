@@ -9,6 +9,8 @@ mod feed;
 mod mint;
 #[path = "support/nats.rs"]
 mod nats;
+#[path = "cluster/presence.rs"]
+mod presence;
 #[path = "cluster/proxy.rs"]
 mod proxy;
 #[path = "cluster/ring.rs"]

@@ -15,7 +15,7 @@ use broker::hub::desk::Desk;
 use broker::hub::log::{Entry, Log, Pending, Work};
 use broker::hub::mailbox::Mail;
 use broker::hub::topic::Topic;
-use broker::hub::uplink::Uplink;
+use broker::hub::uplink::{Uplink, Upward};
 use broker::hub::ways::Ways;
 use broker_proto::command::{CommandError, Epoch, ErrorCode, Level, Payload};
 use broker_proto::topic::Topic as TopicName;
@@ -173,9 +173,9 @@ fn what_every_node_numbers_for_itself_goes_up_once_and_is_asked_for() {
         let uplink = world.shared.ways().uplink.as_ref().expect("an uplink");
         uplink.take(&mut mail);
         assert!(uplink.park());
-        let text = |mail: &Mail| match mail {
-            Mail::Wanted { filter, wanted } => format!("{filter} {wanted}"),
-            Mail::Message(message) => format!("{} {}", message.topic().as_str(), message.seq()),
+        let text = |mail: &Upward| match mail {
+            Upward::Wanted { filter, wanted } => format!("{filter} {wanted}"),
+            Upward::Message(message) => format!("{} {}", message.topic().as_str(), message.seq()),
             other => format!("{other:?}"),
         };
         mail.iter().map(text).collect::<Vec<_>>()

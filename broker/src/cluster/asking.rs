@@ -1,5 +1,5 @@
-//! What one node asks the others: lists, who is there, and to end connections. The HTTP API asks, and
-//! the API of each other node answers.
+//! What one node asks the others: lists, who is there, and to end connections. The HTTP API asks, for
+//! clients `sending` too, and the API of each other node answers.
 //!
 //! A question goes to all nodes at once and is waited for a bounded time; who has not answered is
 //! named. Knows nothing of NATS: questions and answers pass through channels.
@@ -124,6 +124,8 @@ pub struct Inside {
     pub names: Arc<Names>,
     /// The other nodes.
     pub nodes: Arc<Nodes>,
+    /// To ask for clients.
+    pub(super) handle: Handle,
     pub(super) pending: Arc<Pending>,
     pub(super) outgoing: mpsc::Receiver<Outgoing>,
     pub(super) replies: mpsc::Sender<Outgoing>,
@@ -191,15 +193,15 @@ pub fn pair(names: Names) -> (Seat, Inside) {
     let pending = Arc::<Pending>::default();
     let (sender, outgoing) = mpsc::channel(OUTGOING_MAX);
     let (asked_sender, asked) = mpsc::channel(ASKED_MAX);
-    let inside = Inside {
+    let replies = sender.clone();
+    let handle = Handle {
         names: names.clone(),
         nodes: nodes.clone(),
         pending: pending.clone(),
-        outgoing,
-        replies: sender.clone(),
-        asked: asked_sender,
+        outgoing: sender,
     };
-    (Seat { handle: Handle { names, nodes, pending, outgoing: sender }, asked }, inside)
+    let seat = Seat { handle: handle.clone(), asked };
+    (seat, Inside { names, nodes, handle, pending, outgoing, replies, asked: asked_sender })
 }
 
 impl Handle {

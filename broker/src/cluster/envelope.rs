@@ -7,6 +7,8 @@
 //!             · any number of: topic length 1 · topic · stretch 8 · number 8
 //!   plea:     nothing
 //!   question, answer: number 8 · JSON …
+//!   roster:   count 8 · any number of: session 8 · user length 1 · user
+//!   who:      topic length 1 · topic
 //! ```
 //!
 //! Numbers are big-endian. The bytes may come from anybody: all lengths are looked at, what is not
@@ -16,6 +18,8 @@ use broker_proto::command::Payload;
 use broker_proto::topic::Topic;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
+
+use crate::hub::presence::MEMBERS_MAX;
 
 /// The version of all this; another is not understood.
 const VERSION: u8 = 1;
@@ -32,6 +36,8 @@ const BEAT: u8 = 3;
 const PLEA: u8 = 4;
 const QUESTION: u8 = 5;
 const ANSWER: u8 = 6;
+const ROSTER: u8 = 7;
+const WHO: u8 = 8;
 
 /// Something that a node sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +76,15 @@ pub enum Body<'a> {
         /// The answer.
         json: &'a [u8],
     },
+    /// Who is subscribed on the node to the topic that the subject names.
+    Roster {
+        /// How many there are.
+        count: u64,
+        /// Those that are told of; with too many of them, none.
+        people: People<'a>,
+    },
+    /// A node wants to know who is subscribed to a topic on each of the others.
+    Who(Topic<'a>),
 }
 
 /// Where a message stands among those of its topic and run.
@@ -99,6 +114,10 @@ pub struct Beat<'a> {
 /// The topics in a heartbeat, each with its newest place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached<'a>(&'a [u8]);
+
+/// The members in a roster: the number of each session, and the user's name if it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct People<'a>(&'a [u8]);
 
 /// Signs envelopes with the secret that all nodes share, if there is one.
 pub struct Seal(Option<Hmac<Sha256>>);
@@ -162,6 +181,14 @@ impl<'a> Envelope<'a> {
             PLEA if reader.0.is_empty() => Body::Plea,
             QUESTION => Body::Question { number: reader.number()?, json: reader.0 },
             ANSWER => Body::Answer { number: reader.number()?, json: reader.0 },
+            ROSTER => {
+                let (count, people) = (reader.number()?, People(reader.0));
+                people.is_sound().then_some(Body::Roster { count, people })?
+            }
+            WHO => {
+                let topic = Topic::new(reader.text()?).ok()?;
+                reader.0.is_empty().then_some(Body::Who(topic))?
+            }
             _ => return None,
         };
         Some(Self { run, body })
@@ -205,6 +232,25 @@ impl<'a> Iterator for Reached<'a> {
     }
 }
 
+impl People<'_> {
+    /// Whether they end at the end, and are no more than a node tells of.
+    fn is_sound(mut self) -> bool {
+        self.by_ref().take(MEMBERS_MAX).for_each(drop);
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Iterator for People<'a> {
+    type Item = (u64, Option<&'a str>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut reader = Reader(self.0);
+        let (session, user) = (reader.number()?, reader.text()?);
+        self.0 = reader.0;
+        Some((session, Some(user).filter(|user| !user.is_empty())))
+    }
+}
+
 /// A message as an envelope.
 pub fn message(run: u64, place: Place, payload: Payload<'_>) -> Vec<u8> {
     let kind = if matches!(payload, Payload::Json(_)) { JSON } else { OPAQUE };
@@ -245,6 +291,28 @@ pub fn question(run: u64, number: u64, json: &[u8], is_answer: bool) -> Vec<u8> 
     envelope
 }
 
+/// Who is subscribed to a topic on this node.
+pub fn roster<'a>(
+    run: u64,
+    count: u64,
+    people: impl Iterator<Item = (u64, Option<&'a str>)>,
+) -> Vec<u8> {
+    let mut envelope = head(ROSTER, run, 64);
+    envelope.extend_from_slice(&count.to_be_bytes());
+    for (session, user) in people {
+        envelope.extend_from_slice(&session.to_be_bytes());
+        push_text(&mut envelope, user.unwrap_or_default());
+    }
+    envelope
+}
+
+/// The question who is subscribed to a topic.
+pub fn who(run: u64, topic: &str) -> Vec<u8> {
+    let mut envelope = head(WHO, run, HEAD_BYTES + 1 + topic.len() + MAC_BYTES);
+    push_text(&mut envelope, topic);
+    envelope
+}
+
 fn head(kind: u8, run: u64, capacity: usize) -> Vec<u8> {
     let mut envelope = Vec::with_capacity(capacity);
     envelope.extend_from_slice(&[VERSION, kind]);
@@ -257,7 +325,7 @@ fn push_place(envelope: &mut Vec<u8>, place: Place) {
     envelope.extend_from_slice(&place.number.to_be_bytes());
 }
 
-/// Names of nodes and topics are shorter than 256 bytes; what would not be is cut.
+/// Names of nodes, topics and users are shorter than 256 bytes; what would not be is cut.
 fn push_text(envelope: &mut Vec<u8>, text: &str) {
     let bytes = &text.as_bytes()[..text.floor_char_boundary(255)];
     envelope.push(bytes.len() as u8);

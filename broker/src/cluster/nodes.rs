@@ -108,9 +108,9 @@ impl Nodes {
         }
     }
 
-    /// Looks who has not been heard of for too long. Returns the names of those that are gone now,
-    /// and the runs that are forgotten.
-    pub fn sweep(&self, now_ms: u64) -> (Vec<String>, Vec<u64>) {
+    /// Looks who has not been heard of for too long. Returns the runs and names of those that are
+    /// gone now, and the runs that are forgotten.
+    pub fn sweep(&self, now_ms: u64) -> (Vec<(u64, String)>, Vec<u64>) {
         let mut inner = self.lock();
         let stood_ms = now_ms.saturating_sub(inner.swept_ms);
         inner.swept_ms = now_ms;
@@ -122,7 +122,7 @@ impl Nodes {
             let silent_ms = now_ms.saturating_sub(known.seen_ms);
             if known.is_alive && silent_ms > GONE_MS {
                 known.is_alive = false;
-                gone.push(known.name.clone());
+                gone.push((run, known.name.clone()));
             }
             if silent_ms > KEPT_MS {
                 forgotten.push(run);
@@ -130,6 +130,11 @@ impl Nodes {
         }
         inner.nodes.retain(|run, _| !forgotten.contains(run));
         (gone, forgotten)
+    }
+
+    /// Whether the node of this run is alive.
+    pub fn is_alive(&self, run: u64) -> bool {
+        self.lock().nodes.get(&run).is_some_and(|known| known.is_alive)
     }
 
     /// The runs of the nodes that are alive, with their names.
@@ -180,9 +185,9 @@ mod tests {
         assert_eq!(note(&nodes, 1, 2, false, 1_000), Noted::Again);
         assert_eq!(note(&nodes, 1, 1, false, 1_000), Noted::Refused);
         for now_ms in (0..=4_000).step_by(500) {
-            assert_eq!(nodes.sweep(now_ms).0, [""; 0], "{now_ms}");
+            assert!(nodes.sweep(now_ms).0.is_empty(), "{now_ms}");
         }
-        assert_eq!(nodes.sweep(4_600).0, ["n1"]);
+        assert_eq!(nodes.sweep(4_600).0, [(1, "n1".to_owned())]);
         assert_eq!(nodes.view(4_600)[0].state, "gone");
         assert_eq!(note(&nodes, 1, 9, false, 9_000), Noted::Joined);
         assert_eq!(note(&nodes, 1, 9, true, 9_000), Noted::Left);
@@ -196,7 +201,7 @@ mod tests {
         let nodes = Nodes::default();
         nodes.sweep(1_000);
         note(&nodes, 1, 1, false, 1_000);
-        assert_eq!(nodes.sweep(31_000).0, [""; 0]);
+        assert!(nodes.sweep(31_000).0.is_empty());
         assert_eq!(nodes.alive().len(), 1);
     }
 

@@ -1,5 +1,5 @@
 //! The task that takes what other nodes send: messages to the desk, heartbeats to the list of nodes,
-//! pleas to `sending`. Holds the NATS subscriptions.
+//! pleas to `sending`, rosters to the topics they are of. Holds the NATS subscriptions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,12 +18,15 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use super::arrivals::{Arrival, Arrivals};
 use super::asking::{Asked, Outgoing, Pending};
 use super::connection::Bus;
-use super::envelope::{Beat, Body, Envelope, Seal};
+use super::envelope::{self, Beat, Body, Envelope, People, Seal};
+use super::members::Watches;
 use super::nodes::{Nodes, Noted, Sign};
-use super::subject;
 use super::wanted::Wanted;
+use super::{Names, subject};
 use crate::hub::commits::Commits;
 use crate::hub::desk::Desk;
+use crate::hub::presence::Roster;
+use crate::hub::rosters;
 
 /// How often holes, filters and nodes are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -32,11 +35,16 @@ const BURST: usize = 512;
 /// How long a subscription may wait for its place in the queue to NATS.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(20);
 
+/// Topics that the others are asked about in one tick.
+const ASKED_EACH: usize = 64;
+
 /// A change of what is wanted.
 #[derive(Debug)]
-pub(super) struct Change {
-    pub(super) filter: Box<str>,
-    pub(super) is_wanted: bool,
+pub(super) enum Change {
+    /// The messages of a filter are, or are not any more.
+    Filter(Box<str>, bool),
+    /// The members of a topic.
+    Members(Box<str>, bool),
 }
 
 /// A NATS subscription that ends when its other half is dropped.
@@ -64,6 +72,7 @@ pub(super) struct Receiving {
 struct State {
     arrivals: Arrivals,
     wanted: Wanted,
+    watches: Watches,
     streams: SelectAll<Stream>,
     /// What ends the streams of a filter when it is dropped.
     ends: HashMap<Box<str>, Vec<oneshot::Sender<()>>, RandomState>,
@@ -106,7 +115,12 @@ impl Receiving {
         self.started.elapsed().as_millis() as u64
     }
 
-    fn note_change(&self, state: &mut State, Change { filter: text, is_wanted }: Change) {
+    fn note_change(&self, state: &mut State, change: Change) {
+        let (text, is_wanted) = match change {
+            Change::Members(topic, true) => return state.watches.watch(&topic),
+            Change::Members(topic, false) => return state.watches.leave(&topic),
+            Change::Filter(text, is_wanted) => (text, is_wanted),
+        };
         let Ok(filter) = Filter::new(&text) else { return };
         if !is_wanted {
             state.wanted.leave(filter, self.now_ms());
@@ -147,7 +161,43 @@ impl Receiving {
         }
     }
 
+    /// Asks the other nodes who is subscribed to topics, as far as NATS takes that now. Answers come
+    /// as rosters do, so those are subscribed to before.
+    async fn ask_who(&self, state: &mut State) {
+        if state.watches.is_round_due(self.now_ms()) {
+            state.watches.ask_all();
+        }
+        for _ in 0..ASKED_EACH {
+            if !self.bus.is_up() {
+                return;
+            }
+            let Some((text, is_heard)) = state.watches.next_to_ask() else { return };
+            let Ok(topic) = Topic::new(&text) else { continue };
+            let Names { cluster, run, .. } = &*self.bus.names;
+            let questions = format!("{cluster}.q");
+            let asking = async {
+                let mut heard = None;
+                if !is_heard {
+                    let subject = subject::of_members(cluster, topic);
+                    heard = Some(self.bus.client.subscribe(subject).await.ok()?);
+                }
+                let who = self.seal.close(&questions, envelope::who(*run, &text));
+                self.bus.client.publish(questions.clone(), who.into()).await.ok()?;
+                Some(heard)
+            };
+            let Ok(Some(heard)) = timeout(SUBSCRIBE_TIMEOUT, asking).await else {
+                return state.watches.ask(&text);
+            };
+            if let Some(stream) = heard {
+                let (end, ended) = oneshot::channel();
+                state.streams.push(stream.take_until(ended));
+                state.watches.heard(&text, self.now_ms(), end);
+            }
+        }
+    }
+
     async fn tick(&self, state: &mut State) {
+        self.ask_who(state).await;
         match state.streams.next().now_or_never() {
             None | Some(None) => state.drained_ms = self.now_ms(),
             Some(Some(message)) => self.take_burst(state, &message),
@@ -170,8 +220,9 @@ impl Receiving {
         let counters = &self.bus.metrics.cluster;
         counters.wanted.store(state.wanted.count(), Ordering::Relaxed);
         let (gone, forgotten) = self.nodes.sweep(now_ms);
-        for node in gone {
+        for (run, node) in gone {
             tracing::warn!(node, "the node is gone: no heartbeat for three seconds");
+            self.lose_members(state, run);
         }
         for run in forgotten {
             state.arrivals.forget(run);
@@ -217,8 +268,19 @@ impl Receiving {
                 });
             }
             Body::Beat(beat) => self.take_beat(state, run, beat, now_ms),
-            // Full only if one waits already, which is as good.
-            Body::Plea => drop(self.pleas.try_send(())),
+            Body::Plea => {
+                // Full only if one waits already, which is as good.
+                let _ = self.pleas.try_send(());
+                state.watches.ask_all();
+            }
+            Body::Who(topic) if self.nodes.is_alive(run) => self.desk.tell_members(topic),
+            Body::Who(_) => {}
+            Body::Roster { count, people } => {
+                let Some(text) = subject::to_members(&self.bus.names.cluster, subject) else {
+                    return self.count_garbage(subject);
+                };
+                self.take_roster(state, run, &text, (count, people));
+            }
             Body::Question { number, json } => self.take_question(state, (run, number), json),
             Body::Answer { number, json } => self.pending.deliver(number, run, json),
         }
@@ -228,8 +290,14 @@ impl Receiving {
         let Beat { beat: number, is_leaving, connections, node, .. } = beat;
         let sign = Sign { node, beat: number, is_leaving, connections };
         match self.nodes.note(run, sign, now_ms) {
-            Noted::Joined => tracing::info!(node, "a node is there"),
-            Noted::Left => tracing::info!(node, "a node has stopped"),
+            Noted::Joined => {
+                tracing::info!(node, "a node is there");
+                state.watches.ask_all();
+            }
+            Noted::Left => {
+                tracing::info!(node, "a node has stopped");
+                self.lose_members(state, run);
+            }
             Noted::Again => {}
             Noted::Refused => return,
         }
@@ -241,9 +309,33 @@ impl Receiving {
         }
     }
 
+    /// A node tells who is subscribed there.
+    fn take_roster(
+        &self,
+        state: &mut State,
+        run: u64,
+        text: &str,
+        (count, people): (u64, People<'_>),
+    ) {
+        let Ok(topic) = Topic::new(text) else { return };
+        let is_beginning = state.watches.is_beginning(text, self.now_ms());
+        let Some(is_beginning) = is_beginning.filter(|_| self.nodes.is_alive(run)) else { return };
+        let people = people.map(|(session, user)| rosters::person(session, user)).collect();
+        if !self.desk.take_members(run, topic, Roster { count, people }, is_beginning) {
+            state.watches.leave(text);
+        }
+    }
+
+    /// Who was subscribed on a node is not there any more.
+    fn lose_members(&self, state: &State, run: u64) {
+        for topic in state.watches.topics().filter_map(|text| Topic::new(text).ok()) {
+            self.desk.lose_members(run, topic);
+        }
+    }
+
     /// A question is taken once, from a node that is there.
     fn take_question(&self, state: &mut State, (run, number): (u64, u64), json: &[u8]) {
-        let is_known = self.nodes.alive().iter().any(|(known, _)| *known == run);
+        let is_known = self.nodes.is_alive(run);
         let last = state.questions.get(&run).copied().unwrap_or(0);
         let Ok(question) = serde_json::from_slice(json) else { return self.count_garbage("q") };
         if !is_known || number <= last {

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use futures_util::stream::SelectAll;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::asking::Inside;
 use super::connection::{Bus, Secrets};
 use super::departures::Departures;
 use super::envelope::Seal;
 use super::receiving::Receiving;
-use super::sending::Sending;
+use super::sending::{ASKERS_MAX, Sending};
 use super::stream::link::Link;
 use super::stream::replica::Replica;
 use super::{Names, Parts, subject};
@@ -22,7 +22,7 @@ const CHANGES_MAX: usize = 1024;
 /// Runs until it is told to stop.
 pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Receiver<bool>) {
     let Parts { config, desk, shared, bell, log_bell, metrics, inside, started } = parts;
-    let Inside { names, nodes, pending, outgoing, replies, asked } = inside;
+    let Inside { names, nodes, handle, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
     let joined = async {
         let bus = Bus::connect(&config, names, &secrets, metrics.clone()).await?;
@@ -86,6 +86,8 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
         seal,
         changes,
         departures,
+        handle,
+        askers: Arc::new(Semaphore::new(ASKERS_MAX)),
         started,
         is_stalled: false,
     };

@@ -7,26 +7,26 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use broker_proto::command::Payload;
+use broker_proto::command::{CommandError, ErrorCode, Payload};
 use broker_proto::topic::Topic;
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::asking::Outgoing;
+use super::asking::{Handle, Outgoing, Question};
 use super::connection::Bus;
 use super::departures::Departures;
 use super::envelope::{self, Seal};
 use super::nodes::Nodes;
 use super::receiving::Change;
-use super::{Bell, Names, subject};
+use super::{Bell, Names, members, subject};
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::hub::log::Waiting;
-use crate::hub::mailbox::Mail;
 use crate::hub::message::Message;
 use crate::hub::protocol::Protocol;
-use crate::hub::uplink::Uplink;
+use crate::hub::rosters::{MembersAsked, RosterMail};
+use crate::hub::uplink::{Uplink, Upward};
 
 /// Where the list of nodes is published, on each node by itself.
 const NODES_TOPIC: &str = "$SYS/nodes";
@@ -38,6 +38,8 @@ const SEND_TIMEOUT: Duration = Duration::from_millis(500);
 const TOLD_MAX: usize = 32 * 1024;
 /// Bytes of one heartbeat; with more topics there are several.
 const BEAT_BYTES_MAX: usize = 32 * 1024;
+/// Clients that wait for an answer who is subscribed to a topic; a further one has to ask again.
+pub(super) const ASKERS_MAX: usize = 256;
 /// How long the good-bye may take.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -52,6 +54,10 @@ pub(super) struct Sending {
     pub(super) seal: Arc<Seal>,
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) departures: Departures,
+    /// To ask the others.
+    pub(super) handle: Handle,
+    /// Places for clients whose questions wait for the others.
+    pub(super) askers: Arc<Semaphore>,
     /// When the broker's clock began.
     pub(super) started: Instant,
     /// NATS has not taken the last message in time; the next ones are not waited for.
@@ -119,15 +125,51 @@ impl Sending {
         self.desk.commit_at(0).wake(waiting);
         for mail in mail {
             match mail {
-                Mail::Message(message) => self.send_message(&message).await,
-                Mail::Wanted { filter, wanted } => {
-                    let change = Change { filter, is_wanted: wanted };
-                    // Closed only at the end.
-                    let _ = self.changes.send(change).await;
+                Upward::Message(message) => self.send_message(&message).await,
+                // Closed only at the end.
+                Upward::Wanted { filter, wanted } => {
+                    let _ = self.changes.send(Change::Filter(filter, wanted)).await;
                 }
-                _ => {}
+                Upward::Watched { topic, watched } => {
+                    let _ = self.changes.send(Change::Members(topic, watched)).await;
+                }
+                Upward::Roster(mail) => self.send_roster(&mail).await,
+                Upward::Asked(asked) => self.ask_members(asked),
             }
         }
+    }
+
+    /// Not told again if NATS does not take it: whoever wants to know asks now and then.
+    async fn send_roster(&mut self, RosterMail { topic, roster }: &RosterMail) {
+        let Ok(topic) = Topic::new(topic) else { return };
+        let Names { cluster, run, .. } = &*self.bus.names;
+        let people = roster.people.iter().map(|person| (person.session, person.user.as_deref()));
+        let bytes = envelope::roster(*run, roster.count, people);
+        self.send(subject::of_members(cluster, topic), bytes).await;
+    }
+
+    /// Asks the other nodes for a client, which is answered when they have answered.
+    fn ask_members(&self, asked: MembersAsked) {
+        let Ok(place) = self.askers.clone().try_acquire_owned() else {
+            let error = "too many ask at once who is subscribed, ask again";
+            let error = CommandError::new(ErrorCode::Unavailable, error);
+            return self.desk.answer_members(asked, Err(error));
+        };
+        let (handle, desk) = (self.handle.clone(), self.desk.clone());
+        tokio::spawn(async move {
+            let question = Question::Presence { topic: asked.topic.to_string() };
+            let (roster, missing) = members::read(handle.ask(&question, "").await);
+            let told = match missing.is_empty() {
+                true => Ok(roster),
+                false => {
+                    let nodes = missing.join(", ");
+                    let error = format!("not all nodes have said who is subscribed: {nodes}");
+                    Err(CommandError::new(ErrorCode::Unavailable, error))
+                }
+            };
+            desk.answer_members(asked, told);
+            drop(place);
+        });
     }
 
     async fn send_message(&mut self, message: &Message) {

@@ -4,13 +4,17 @@
 //!
 //! All subjects of a cluster begin with its name. Behind it stands a letter for what it is: `m`
 //! messages, `s` those of topics that begin with `$`, which no `#` at the top matches, `h` what
-//! JetStream keeps, `b` heartbeats, `q` questions, `a` answers, `i` inboxes.
+//! JetStream keeps, `p` who is subscribed to a topic, `b` heartbeats, `q` questions, `a` answers, `i`
+//! inboxes.
 
 use broker_proto::topic::{Filter, Topic};
 
 /// What stands for the bytes that can't stand for themselves: it, and two hexadecimal digits. Alone
 /// it is an empty level.
 const ESCAPE: u8 = b'%';
+
+/// The letter of what is told of members.
+const MEMBERS: &str = "p";
 
 /// The subject of a topic's messages.
 pub fn of_topic(cluster: &str, topic: Topic<'_>) -> String {
@@ -54,6 +58,18 @@ pub fn to_topic(cluster: &str, subject: &str) -> Option<String> {
     let text = levels(tokens)?;
     let is_whole = matches!(letter, "m" | "s") && Topic::new(&text).is_ok();
     (is_whole && letter == space(&text)).then_some(text)
+}
+
+/// The subject of what is told of a topic's members.
+pub fn of_members(cluster: &str, topic: Topic<'_>) -> String {
+    below(&format!("{cluster}.{MEMBERS}"), topic)
+}
+
+/// The topic whose members are told of on this subject; none if it is no such subject.
+pub fn to_members(cluster: &str, subject: &str) -> Option<String> {
+    let rest = subject.strip_prefix(cluster)?.strip_prefix('.')?;
+    let tokens = rest.strip_prefix(MEMBERS)?.strip_prefix('.')?;
+    levels(tokens).filter(|text| Topic::new(text).is_ok())
 }
 
 /// The levels that these tokens stand for, with slashes between; none if they can't be of ours.

@@ -16,7 +16,7 @@ use super::history::History;
 use super::log::{Placed, Waiting};
 use super::mailbox::Mail;
 use super::message::Message;
-use super::presence::Person;
+use super::presence::Roster;
 use super::protocol::Protocol;
 use super::retries::Attempt;
 use super::shared::{Shared, too_large};
@@ -153,11 +153,11 @@ impl Desk {
         Some((topic.epoch(), seq, messages))
     }
 
-    /// Who is subscribed to exactly this topic, and how many they are.
+    /// Who is subscribed to exactly this topic on this node.
     ///
     /// # Errors
     /// `forbidden`: the topic's rule keeps it to itself.
-    pub fn presence(&self, name: TopicName<'_>) -> Result<(Vec<Person>, u64), CommandError> {
+    pub fn presence(&self, name: TopicName<'_>) -> Result<Roster, CommandError> {
         self.shared.may_know_members(name)?;
         Ok(self.shared.members_of(name))
     }

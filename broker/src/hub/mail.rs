@@ -101,10 +101,12 @@ impl Hub {
                 self.let_pass(&topic);
                 self.deliver_renumbered(&topic, epoch);
             }
+            Mail::Members(members) => self.deliver_members(&members),
+            Mail::Changed(topic) => self.changed.push(topic),
             Mail::Settled(settled) => self.deliver_settled(&settled),
             Mail::Made(topic) => self.linger(topic, self.now_ms),
             Mail::Question(question) => self.asked.push(question),
-            Mail::Message(_) | Mail::Wanted { .. } | Mail::Drain => {}
+            Mail::Message(_) | Mail::Drain => {}
         }
     }
 

@@ -15,6 +15,7 @@ use super::log::{AskedId, Settled};
 use super::message::Message;
 use super::presence::PresenceMail;
 use super::queue::Queue;
+use super::rosters::MembersMail;
 use super::silence::SilenceMail;
 use super::topic::Topic;
 use super::workers::WorkerSet;
@@ -34,13 +35,11 @@ pub enum Mail {
     Renumbered(Arc<Topic>, Epoch),
     /// Answer a publish.
     Settled(Arc<SettledMail>),
-    /// To the other nodes: this one's first subscriber to a filter came, or its last one left.
-    Wanted {
-        /// The topic or filter.
-        filter: Box<str>,
-        /// Whether it is wanted from here on.
-        wanted: bool,
-    },
+    /// Tell a client who is subscribed to a topic.
+    Members(Arc<MembersMail>),
+    /// Others' members of this topic have changed: those who want to know are to be told within a
+    /// second.
+    Changed(Arc<Topic>),
     /// Look after this topic: someone who is no worker has made it.
     Made(Arc<Topic>),
     /// Answer this.
@@ -162,10 +161,10 @@ impl Mail {
     fn held_bytes(&self) -> u64 {
         match self {
             Self::Message(message) => message.held_bytes() as u64,
-            Self::Wanted { filter, .. } => (size_of::<Self>() + filter.len()) as u64,
+            Self::Members(mail) => mail.held_bytes() as u64,
             Self::Settled(_) => size_of::<SettledMail>() as u64,
             Self::Presence(_) | Self::Silence(_) | Self::Gap(_) | Self::Renumbered(..) => 0,
-            Self::Made(_) | Self::Question(_) | Self::Drain => 0,
+            Self::Made(_) | Self::Changed(_) | Self::Question(_) | Self::Drain => 0,
         }
     }
 }

@@ -7,9 +7,13 @@ use broker_proto::command::{Answer, CommandError, ErrorCode, Id, Member, Notice}
 use broker_proto::topic::Topic as TopicName;
 
 use super::lists::Watched;
+use super::log::{AskedId, Asker};
 use super::mailbox::Mail;
-use super::presence::{Person, PresenceMail};
+use super::presence::{Person, PresenceMail, Roster};
+use super::rosters::{MembersAsked, MembersMail};
 use super::topic::{Topic, TopicState};
+use super::uplink::Upward;
+use super::workers::WorkerSet;
 use super::{Hub, Shared};
 use crate::config::rules::Presence;
 
@@ -26,20 +30,16 @@ impl Shared {
         Err(CommandError::new(ErrorCode::Forbidden, message))
     }
 
-    /// Who is subscribed to exactly this topic, in the order of their sessions, as far as that is
-    /// remembered, and how many they are.
-    pub(super) fn members_of(&self, name: TopicName<'_>) -> (Vec<Person>, u64) {
-        let Some(topic) = self.directory.find(name) else { return Default::default() };
-        let state = topic.look();
-        let Some(members) = state.members() else { return Default::default() };
-        let mut people: Vec<_> = members.here().collect();
-        people.sort_unstable_by_key(|person| person.session);
-        (people, members.count())
+    /// Who is subscribed to exactly this topic on this node.
+    pub(super) fn members_of(&self, name: TopicName<'_>) -> Roster {
+        let topic = self.directory.find(name);
+        topic.and_then(|topic| Some(topic.look().members()?.roster())).unwrap_or_default()
     }
 }
 
 impl Hub {
-    /// Answers who is subscribed to exactly this topic.
+    /// Answers who is subscribed to exactly this topic; in a cluster, when the other nodes have
+    /// said who is subscribed there.
     pub(super) fn answer_presence(
         &mut self,
         slot: u32,
@@ -47,13 +47,37 @@ impl Hub {
         name: TopicName<'_>,
     ) -> Result<(), CommandError> {
         self.shared.may_know_members(name)?;
+        let rule = self.shared.directory.rule_of(name);
+        if let Some(uplink) = self.shared.way_to_nodes(name, &rule) {
+            let Some(session) = self.session(slot) else { return Ok(()) };
+            let (session, id, worker) = (session.id, AskedId::new(id), self.worker);
+            let asker = Asker { worker, slot, session, id, counts: false };
+            uplink.push(Upward::Asked(MembersAsked { topic: name.as_str().into(), asker }), None);
+            return Ok(());
+        }
         // Changes that this worker has not told of yet come before the answer.
         self.deliver_waiting();
-        let (people, count) = self.shared.members_of(name);
-        let members: Vec<_> = people.iter().map(member).collect();
-        let answer = Answer::Presence { topic: name.as_str(), count, members: &members };
-        self.answer(slot, id, &answer);
+        let roster = self.shared.members_of(name);
+        self.answer_roster(slot, id, name.as_str(), &roster);
         Ok(())
+    }
+
+    /// The same when all nodes have said so.
+    pub(super) fn deliver_members(&mut self, mail: &MembersMail) {
+        let MembersMail { asked: MembersAsked { topic, asker }, told } = mail;
+        if self.session(asker.slot).is_none_or(|held| held.id != asker.session) {
+            return;
+        }
+        match told {
+            Ok(roster) => self.answer_roster(asker.slot, asker.id.id(), topic, roster),
+            Err(error) => self.answer(asker.slot, asker.id.id(), &Answer::Error(error)),
+        }
+    }
+
+    fn answer_roster(&mut self, slot: u32, id: Option<Id<'_>>, topic: &str, roster: &Roster) {
+        let members: Vec<_> = roster.people.iter().map(member).collect();
+        let answer = Answer::Presence { topic, count: roster.count, members: &members };
+        self.answer(slot, id, &answer);
     }
 
     /// A session has subscribed to a list: if that is a topic's, it is among its members.
@@ -94,9 +118,13 @@ impl Hub {
         let is_watched = !told.is_empty();
         held.shrink_special();
         let Some(topic) = self.topic_with_members(list) else { return };
-        if let Some(members) = topic.look().members_mut() {
-            members.watchers &= !(1 << worker);
-            members.watchers |= u64::from(is_watched) << worker;
+        let mut state = topic.look();
+        let Some(members) = state.members_mut() else { return };
+        let before = members.watchers();
+        let after = before & !(1 << worker) | u64::from(is_watched) << worker;
+        members.set_watchers(after);
+        if (before == 0) != (after == 0) {
+            self.shared.watch_members(&topic, &state, after != 0);
         }
     }
 
@@ -131,8 +159,9 @@ impl Hub {
     }
 
     fn tell_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
+        let is_told_elsewhere = self.shared.way_to_nodes(topic.name(), state.rule()).is_some();
         let Some(members) = state.members_mut() else { return };
-        if members.watchers == 0 {
+        if members.watchers() == 0 && !is_told_elsewhere {
             return;
         }
         if members.is_small() {
@@ -143,10 +172,22 @@ impl Hub {
     }
 
     fn post_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
-        let Some(members) = state.members_mut() else { return };
-        let (workers, change) = (members.watchers, members.take_change());
+        self.wakes |= self.shared.post_change(topic, state);
+        self.shared.tell_nodes(topic, state);
+    }
+}
+
+impl Shared {
+    /// Tells the workers whose subscribers want to know what has changed; returns those that must
+    /// be woken. Called under the topic's lock.
+    pub(super) fn post_change(&self, topic: &Arc<Topic>, state: &mut TopicState) -> WorkerSet {
+        let Some(members) = state.members_mut() else { return 0 };
+        let (workers, change) = (members.watchers(), members.take_change());
+        if workers == 0 {
+            return 0;
+        }
         let mail = PresenceMail { topic: topic.clone(), change };
-        self.wakes |= self.shared.post(workers, &Mail::Presence(Arc::new(mail)), state);
+        self.post(workers, &Mail::Presence(Arc::new(mail)), state)
     }
 }
 

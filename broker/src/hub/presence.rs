@@ -1,13 +1,15 @@
 //! Who is subscribed to a topic, where its rule lets that be known, and what is told of it: each
 //! coming and going at once while the topic is small, once a second when it is larger, and only
-//! how many there are when it is very large.
+//! how many there are when it is very large. Those on other nodes are among them while somebody
+//! here is told.
 //!
 //! Guarded by the topic's lock, so that everybody hears of it in one order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::topic::Topic;
 use super::workers::WorkerSet;
@@ -31,11 +33,21 @@ pub struct Person {
 pub struct Members {
     here: HashMap<u64, Option<Arc<str>>, RandomState>,
     count: u64,
-    /// Workers with a subscriber that wants to be told.
-    pub watchers: WorkerSet,
+    /// What other nodes told last, by their runs.
+    elsewhere: BTreeMap<u64, Roster>,
+    watchers: WorkerSet,
     change: Change,
     /// Somebody has undertaken to tell of the change within a second.
     pub is_due: bool,
+}
+
+/// Who is subscribed to a topic on one node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// How many there are.
+    pub count: u64,
+    /// Those of them that are remembered, at most [`MEMBERS_MAX`], in the order of their sessions.
+    pub people: Vec<Person>,
 }
 
 /// Who came and who went, and has not been told of yet.
@@ -66,51 +78,109 @@ impl Members {
             return;
         }
         self.here.insert(person.session, person.user.clone());
-        if self.watchers != 0 {
-            match self.change.left.iter().position(|left| left.session == person.session) {
-                Some(at) => drop(self.change.left.swap_remove(at)),
-                None => self.change.joined.push(person),
-            }
-        }
+        self.came(person);
     }
 
     /// A session is no longer subscribed.
     pub fn leave(&mut self, session: u64) {
         self.count = self.count.saturating_sub(1);
         let Some(user) = self.here.remove(&session) else { return };
-        if self.watchers != 0 {
-            match self.change.joined.iter().position(|joined| joined.session == session) {
-                Some(at) => drop(self.change.joined.swap_remove(at)),
-                None => self.change.left.push(Person { session, user }),
-            }
+        self.went(Person { session, user });
+    }
+
+    /// Another node tells who is subscribed there now. Who was there before this node knew, which
+    /// is `known` to whoever asked, is counted and not told as one who comes. False if nobody here
+    /// wants to know.
+    pub fn replace(&mut self, run: u64, roster: Roster, known: bool) -> bool {
+        if self.watchers == 0 {
+            return false;
+        }
+        let old = self.elsewhere.insert(run, roster).unwrap_or_default();
+        let Some(new) = self.elsewhere.get(&run) else { return true };
+        let (here, were) = (sessions(&new.people), sessions(&old.people));
+        let came = new.people.iter().filter(|person| !known && !were.contains(&person.session));
+        let came: Vec<Person> = came.cloned().collect();
+        came.into_iter().for_each(|person| self.came(person));
+        let went = old.people.into_iter().filter(|person| !here.contains(&person.session));
+        went.for_each(|person| self.went(person));
+        true
+    }
+
+    /// Another node is gone, and those who were subscribed there; whether there were any.
+    pub fn lose(&mut self, run: u64) -> bool {
+        let Some(old) = self.elsewhere.remove(&run) else { return false };
+        old.people.into_iter().for_each(|person| self.went(person));
+        old.count > 0
+    }
+
+    /// Workers with a subscriber that wants to be told, from here on. What is not told of yet, and
+    /// what is known of other nodes, is forgotten with the last of them.
+    pub fn set_watchers(&mut self, watchers: WorkerSet) {
+        self.watchers = watchers;
+        if watchers == 0 {
+            self.change = Change::default();
+            self.elsewhere = BTreeMap::new();
         }
     }
 
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.count
+    /// Workers with a subscriber that wants to be told.
+    pub fn watchers(&self) -> WorkerSet {
+        self.watchers
     }
 
-    /// Those that are remembered.
-    pub fn here(&self) -> impl Iterator<Item = Person> {
-        self.here.iter().map(|(&session, user)| Person { session, user: user.clone() })
+    /// How many there are, with those on other nodes.
+    pub fn count(&self) -> u64 {
+        self.elsewhere.values().fold(self.count, |sum, other| sum.saturating_add(other.count))
+    }
+
+    /// Those on this node.
+    pub fn roster(&self) -> Roster {
+        let person = |(&session, user): (_, &Option<_>)| Person { session, user: user.clone() };
+        let mut people: Vec<Person> = self.here.iter().map(person).collect();
+        people.sort_unstable_by_key(|person| person.session);
+        Roster { count: self.count, people }
+    }
+
+    fn came(&mut self, person: Person) {
+        if self.watchers == 0 {
+            return;
+        }
+        match self.change.left.iter().position(|left| left.session == person.session) {
+            Some(at) => drop(self.change.left.swap_remove(at)),
+            None => self.change.joined.push(person),
+        }
+    }
+
+    fn went(&mut self, person: Person) {
+        if self.watchers == 0 {
+            return;
+        }
+        match self.change.joined.iter().position(|joined| joined.session == person.session) {
+            Some(at) => drop(self.change.joined.swap_remove(at)),
+            None => self.change.left.push(person),
+        }
     }
 
     /// Whether a change is to be told of at once, not gathered.
     pub fn is_small(&self) -> bool {
-        self.count <= TOLD_AT_ONCE_MAX
+        self.count() <= TOLD_AT_ONCE_MAX
     }
 
     /// What has changed since the last call; above [`MEMBERS_MAX`] only the number.
     pub fn take_change(&mut self) -> Change {
         self.is_due = false;
         let mut change = std::mem::take(&mut self.change);
-        if self.count > MEMBERS_MAX as u64 {
+        let count = self.count();
+        if count > MEMBERS_MAX as u64 {
             change = Change::default();
         }
-        change.count = self.count;
+        change.count = count;
         change
     }
+}
+
+fn sessions(people: &[Person]) -> HashSet<u64, RandomState> {
+    people.iter().map(|person| person.session).collect()
 }
 
 #[cfg(test)]
@@ -141,8 +211,35 @@ mod tests {
         (0..=MEMBERS_MAX as u64).for_each(|session| members.join(person(session)));
         let change = members.take_change();
         assert_eq!((change.joined.len(), change.count), (0, MEMBERS_MAX as u64 + 1));
-        assert_eq!(members.here().count(), MEMBERS_MAX);
+        assert_eq!(members.roster().people.len(), MEMBERS_MAX);
         members.leave(MEMBERS_MAX as u64);
         assert_eq!(members.count(), MEMBERS_MAX as u64);
+    }
+
+    fn roster(sessions: &[u64]) -> Roster {
+        let people: Vec<Person> = sessions.iter().copied().map(person).collect();
+        Roster { count: people.len() as u64, people }
+    }
+
+    #[test]
+    fn those_on_other_nodes_come_and_go_with_their_rosters() {
+        let mut members = Members { watchers: 1, ..Members::default() };
+        members.join(person(1));
+        assert!(members.replace(7, roster(&[70, 71]), true));
+        let change = members.take_change();
+        assert_eq!((change.joined, change.count), (vec![person(1)], 3), "70 and 71 were there");
+        members.replace(7, roster(&[71, 72]), false);
+        members.replace(8, roster(&[80]), false);
+        let change = members.take_change();
+        assert_eq!((change.joined, change.count), (vec![person(72), person(80)], 4));
+        assert_eq!(change.left, [person(70)]);
+        assert!(members.lose(7));
+        assert!(!members.lose(7));
+        let change = members.take_change();
+        assert_eq!((change.left, change.count), (vec![person(71), person(72)], 2));
+        assert_eq!(members.roster(), roster(&[1]), "this node's own");
+        members.set_watchers(0);
+        assert_eq!(members.count(), 1);
+        assert!(!members.replace(8, roster(&[80]), false), "nobody wants to know");
     }
 }

@@ -19,6 +19,7 @@ use super::rates::Users;
 use super::retries::{Attempt, CannotRemember, Named};
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
+use super::uplink::Upward;
 use super::ways::{Reach, Way, Ways};
 use super::workers::{WorkerSet, members};
 use crate::auth::Verifier;
@@ -269,7 +270,7 @@ impl Shared {
                     }
                 }
                 if let Some(uplink) = goes_up {
-                    published.is_slowed |= uplink.push(Mail::Message(message.clone()), from);
+                    published.is_slowed |= uplink.push(Upward::Message(message.clone()), from);
                 }
                 let Handed { wakes, full } = self.hand_out(message, &mut state, from, now_ms);
                 (published.wakes, published.full) = (wakes, full);

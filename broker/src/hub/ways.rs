@@ -4,11 +4,10 @@
 use broker_proto::topic::{Filter, Topic as TopicName};
 
 use super::log::Log;
-use super::mailbox::Mail;
 use super::shared::Shared;
 use super::topic::{Topic, TopicState};
-use super::uplink::Uplink;
-use crate::config::rules::Store;
+use super::uplink::{Uplink, Upward};
+use crate::config::rules::{Rule, Store};
 
 /// Where messages go besides to the subscribers here.
 #[derive(Debug, Default)]
@@ -60,14 +59,17 @@ impl Shared {
     }
 
     pub(super) fn reach_of(&self, name: TopicName<'_>, state: &TopicState) -> Reach<'_> {
-        let Ways { replicated, uplink, .. } = self.ways();
         let rule = state.rule();
-        match (replicated, uplink) {
-            _ if rule.is_local || name.is_system() => Reach::Node,
+        match (&self.ways().replicated, self.way_to_nodes(name, rule)) {
+            (_, None) => Reach::Node,
             (Some(log), _) if rule.keeps() => Reach::Log(log),
             (_, Some(uplink)) => Reach::Nodes(uplink),
-            (_, None) => Reach::Node,
         }
+    }
+
+    /// The way to the other nodes, if a topic of this rule is theirs too.
+    pub(super) fn way_to_nodes(&self, name: TopicName<'_>, rule: &Rule) -> Option<&Uplink> {
+        self.ways().uplink.as_ref().filter(|_| !rule.is_local && !name.is_system())
     }
 
     /// Whether other nodes' messages of a topic come here to be numbered.
@@ -79,14 +81,14 @@ impl Shared {
     /// its lock.
     pub(super) fn want(&self, topic: &Topic, state: &TopicState, wanted: bool) {
         if let Reach::Nodes(uplink) = self.reach_of(topic.name(), state) {
-            uplink.push(Mail::Wanted { filter: topic.as_str().into(), wanted }, None);
+            uplink.push(Upward::Wanted { filter: topic.as_str().into(), wanted }, None);
         }
     }
 
     /// The same with a filter with wildcards.
     pub(super) fn want_filter(&self, filter: Filter<'_>, wanted: bool) {
         if let Some(uplink) = &self.ways().uplink {
-            uplink.push(Mail::Wanted { filter: filter.as_str().into(), wanted }, None);
+            uplink.push(Upward::Wanted { filter: filter.as_str().into(), wanted }, None);
         }
     }
 

@@ -15,15 +15,35 @@ pub fn members(mut set: WorkerSet) -> impl Iterator<Item = usize> {
     })
 }
 
-/// Bits of a session's number below those that say which worker has it.
-const SESSION_BITS: u32 = 48;
+/// Bits of a session's number that count the sessions of a worker.
+const COUNT_BITS: u32 = 38;
+/// The six above them, which say which worker it is; those above are the node's.
+const WORKER_MASK: u64 = 63;
+/// Bits of a session's number that are its node's.
+pub const NODE_BITS: u32 = 20;
 
-/// The number of a worker's `count`th session.
-pub fn session_number(worker: usize, count: u64) -> u64 {
-    (worker as u64) << SESSION_BITS | count
+/// The number before that of a worker's first session; the sessions are counted up from it. Of
+/// `node` the lowest [`NODE_BITS`] bits count: random in a cluster, so that two nodes do not give
+/// one number to two sessions, and 0 alone.
+pub fn before_sessions(node: u64, worker: usize) -> u64 {
+    node << (u64::BITS - NODE_BITS) | (worker as u64) << COUNT_BITS
 }
 
-/// The worker that has the session of this number.
+/// The worker that has the session of this number, if it is this node's.
 pub fn worker_of(session: u64) -> usize {
-    (session >> SESSION_BITS) as usize
+    (session >> COUNT_BITS & WORKER_MASK) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_says_its_worker_and_differs_from_those_of_other_nodes() {
+        for (node, worker) in [(0, 0), (0, 63), (0xf_ffff, 5), (u64::MAX, 63)] {
+            assert_eq!(worker_of(before_sessions(node, worker) + 1), worker);
+        }
+        assert_ne!(before_sessions(1, 0), before_sessions(2, 0));
+        assert_eq!(before_sessions(0, 0) + 1, 1);
+    }
 }

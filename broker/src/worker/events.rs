@@ -17,7 +17,6 @@ use crate::hub::backlog::Waiting;
 use crate::hub::message::Message;
 use crate::hub::outbox::Frame;
 use crate::hub::protocol::Protocol;
-use crate::hub::workers::session_number;
 use crate::metrics::CloseReason;
 use crate::transport::Outcome;
 
@@ -70,10 +69,9 @@ impl Cursor {
 impl Worker {
     /// Opens a stream for a request that asks for one, or says why not.
     pub(super) fn open_stream(&mut self, slot: usize, asked: &Asked, grants: Option<Arc<Grants>>) {
-        self.next_session += 1;
-        let id = session_number(self.core.index, self.next_session);
+        self.last_session += 1;
         let (slot32, now_ms) = (slot as u32, self.core.now_ms);
-        self.core.hub.open(slot32, id, Protocol::Sse);
+        self.core.hub.open(slot32, self.last_session, Protocol::Sse);
         self.core.hub.send_raw(slot32, &asked.response);
         if let Some(grants) = grants {
             self.core.hub.admit(slot32, grants);

@@ -16,7 +16,6 @@ use crate::auth::Grants;
 use crate::config::Config;
 use crate::control::Handed;
 use crate::hub::protocol::Protocol;
-use crate::hub::workers::session_number;
 use crate::metrics::Pressure;
 use crate::transport::Socket;
 
@@ -157,9 +156,8 @@ impl Worker {
         connection.since = self.now;
         // An echo connection has no commands that could be waited for.
         connection.commanded = protocol == Protocol::Echo;
-        self.next_session += 1;
-        let id = session_number(self.core.index, self.next_session);
-        self.core.hub.open(slot as u32, id, protocol);
+        self.last_session += 1;
+        self.core.hub.open(slot as u32, self.last_session, protocol);
         self.core.hub.send_raw(slot as u32, &self.response);
         if let Some(grants) = grants {
             self.core.hub.admit(slot as u32, grants);

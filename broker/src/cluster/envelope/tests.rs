@@ -35,7 +35,7 @@ fn a_heartbeat_tells_topics_and_what_is_reached() {
 fn what_is_not_ours_is_not_taken() {
     let good = message(1, PLACE, Payload::Opaque(b"x"));
     assert!(Envelope::decode(&good).is_some());
-    for (place, byte) in [(0, 2), (1, 0), (1, 7), (9, 0)] {
+    for (place, byte) in [(0, 2), (1, 0), (1, 9), (9, 0)] {
         let mut other = good.clone();
         other[place] = byte;
         assert_eq!(Envelope::decode(&other), None, "{place} {byte}");
@@ -95,4 +95,23 @@ proptest! {
         };
         prop_assert_eq!(Envelope::decode(&bytes), Some(Envelope { run, body }));
     }
+}
+
+#[test]
+fn a_roster_tells_who_is_there_and_ends_at_its_end() {
+    let people = [(1, Some("ana")), (u64::MAX, None)];
+    let bytes = roster(1, 7, people.into_iter());
+    let Some(Envelope { run: 1, body: Body::Roster { count: 7, people: told } }) =
+        Envelope::decode(&bytes)
+    else {
+        panic!("{bytes:?}");
+    };
+    assert!(told.eq(people));
+    assert_eq!(Envelope::decode(&bytes[..bytes.len() - 1]), None);
+    let many = roster(1, 2_000, (0..=MEMBERS_MAX as u64).map(|session| (session, None)));
+    assert_eq!(Envelope::decode(&many), None, "more than a node tells of");
+    let topic = Topic::new("room/5").unwrap();
+    let body = Body::Who(topic);
+    assert_eq!(Envelope::decode(&who(2, "room/5")), Some(Envelope { run: 2, body }));
+    assert_eq!(Envelope::decode(&who(2, "room/+")), None, "a filter is no topic");
 }

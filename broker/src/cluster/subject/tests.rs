@@ -88,3 +88,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_told_of_members_has_subjects_of_its_own() {
+    for text in ["room/5", "a.b/*", "$mine", "/"] {
+        let topic = Topic::new(text).unwrap();
+        let subject = of_members("c", topic);
+        assert_eq!(to_members("c", &subject).as_deref(), Some(text));
+        assert_eq!(to_topic("c", &subject), None);
+        assert_eq!(to_members("c", &of_topic("c", topic)), None);
+    }
+    assert_eq!(of_members("c", Topic::new("room/5").unwrap()), "c.p.room.5");
+    assert_eq!(to_members("c", "c.p"), None);
+}

@@ -18,6 +18,7 @@ use crate::cluster::asking::Question;
 use crate::config::keys::Scope;
 use crate::hub::ask::{Ask, Told};
 use crate::hub::desk::TopicView;
+use crate::hub::presence::Roster;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -192,7 +193,7 @@ async fn people(
 
 /// Who is subscribed to a topic on this node.
 pub(super) fn members(api: &Api, topic: Topic<'_>) -> Result<Value, Problem> {
-    let (people, count) = api.desk.presence(topic)?;
+    let Roster { count, people } = api.desk.presence(topic)?;
     let members: Vec<Member<'_>> = people
         .iter()
         .map(|person| Member { session: person.session, user: person.user.as_deref() })
