@@ -13,7 +13,6 @@ use broker::hub::Shared;
 use broker::hub::commits::Restored;
 use broker::hub::desk::Desk;
 use broker::hub::log::{Entry, Log, Pending, Work};
-use broker::hub::mailbox::Mail;
 use broker::hub::topic::Topic;
 use broker::hub::uplink::{Uplink, Upward};
 use broker::hub::ways::Ways;

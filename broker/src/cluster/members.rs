@@ -41,7 +41,7 @@ struct Watch {
 impl Watches {
     /// Somebody here is told of a topic's members.
     pub fn watch(&mut self, topic: &str) {
-        self.topics.entry_ref(topic).or_default();
+        self.topics.entry(topic.into()).or_default();
         self.ask(topic);
     }
 

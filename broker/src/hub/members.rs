@@ -48,9 +48,10 @@ impl Hub {
     ) -> Result<(), CommandError> {
         self.shared.may_know_members(name)?;
         let rule = self.shared.directory.rule_of(name);
-        if let Some(uplink) = self.shared.way_to_nodes(name, &rule) {
-            let Some(session) = self.session(slot) else { return Ok(()) };
-            let (session, id, worker) = (session.id, AskedId::new(id), self.worker);
+        if let Some(session) = self.session(slot).map(|session| session.id)
+            && let Some(uplink) = self.shared.way_to_nodes(name, &rule)
+        {
+            let (id, worker) = (AskedId::new(id), self.worker);
             let asker = Asker { worker, slot, session, id, counts: false };
             uplink.push(Upward::Asked(MembersAsked { topic: name.as_str().into(), asker }), None);
             return Ok(());
