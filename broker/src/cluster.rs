@@ -103,12 +103,12 @@ impl Cluster {
     /// Starts the thread, named `cluster`. Does not wait for a connection: NATS may come later.
     ///
     /// # Errors
-    /// `InvalidInput`: a file that the settings name can't be read or holds no secret, or this
-    /// broker was built without NATS. Else what the system says when it gives no thread.
+    /// `InvalidInput`: an address that can't be understood, a file that the settings name can't be
+    /// read or holds no secret, or this broker was built without NATS. Else what the system says when it gives no thread.
     #[cfg(feature = "nats")]
     pub fn start(parts: Parts) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let secrets = connection::Secrets::read(&parts.config.backplane)
+        let secrets = connection::check(&parts.config.backplane)
             .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
         // Not ready before what the other nodes published has been read.
         parts.metrics.stream.is_behind.store(1, Ordering::Relaxed);

@@ -266,6 +266,48 @@ fn intrude(server: &NatsServer, messages: &[(&str, &[u8])]) {
 }
 
 #[test]
+fn without_a_secret_too_a_stranger_can_write_no_frames_and_end_no_broker() {
+    let Some(server) = NatsServer::start() else { return };
+    let [a] = nodes(&server, ["a"]);
+    let mut reader = feed::subscriber(a.address(), "t");
+    a.wait_for_metric("altavoz_cluster_wanted", 1.0, PATIENCE);
+    sleep(SETTLE);
+    let beat = |run: u8, stretch: u64, number: u64| {
+        let mut bytes = vec![1, 3, 0, 0, 0, 0, 0, 0, 0, run];
+        bytes.extend_from_slice(b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\x01x\x01t");
+        bytes.extend_from_slice(&stretch.to_be_bytes());
+        bytes.extend_from_slice(&number.to_be_bytes());
+        bytes
+    };
+    let message = |payload: &[u8]| {
+        let head = b"\x01\x01\0\0\0\0\0\0\0\x09\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01";
+        [&head[..], payload].concat()
+    };
+    intrude(&server, &[("altavoz.b", &beat(7, 1 << 63, u64::MAX))]);
+    assert!(a.metrics("altavoz_cluster_garbage_total") >= 1.0);
+    // The most that is believed, of more runs than there is room for.
+    let beats: Vec<_> = (10..150).map(|run| ("altavoz.b", beat(run, 5, 1 << 53))).collect();
+    intrude(
+        &server,
+        &beats.iter().map(|(subject, bytes)| (*subject, &**bytes)).collect::<Vec<_>>(),
+    );
+    intrude(
+        &server,
+        &[("altavoz.m.t", &message(b"1,\"seq\":9")), ("altavoz.m.t", &message(b"\xff"))],
+    );
+    for number in 1..=3 {
+        publish(&mut connect(a.address()), "t", &number.to_string());
+    }
+    // What is told of it is JSON, one message or notice each.
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let told: serde_json::Value = serde_json::from_str(&reader.receive_text()).expect("JSON");
+        seen.extend(told["data"].as_u64().filter(|_| told.get("base64").is_none()));
+    }
+    assert_eq!(seen, [1, 2, 3]);
+}
+
+#[test]
 fn what_strangers_put_on_the_bus_is_counted_and_harms_nobody() {
     let Some(server) = NatsServer::start() else { return };
     let folder = tempfile::tempdir().expect("a folder");

@@ -25,6 +25,8 @@ pub(super) const HOLE_MS: u64 = 250;
 const BUSY_MS: u64 = 2_000;
 /// Runs that are listened to; those of further ones are not taken.
 const ORIGINS_MAX: usize = 1024;
+/// A run that has sent no heartbeat is forgotten after twice this.
+const STRANGERS_MS: u64 = 10_000;
 /// Topics of all runs that are watched; messages of further ones are given out as they come.
 const LINES_MAX: usize = 1_000_000;
 /// Messages of a topic that wait behind a hole; with one more it counts as a loss at once.
@@ -61,10 +63,13 @@ pub struct Arrivals {
     due: BinaryHeap<Reverse<(u64, u64, Arc<str>)>>,
     lines: usize,
     held_bytes: usize,
+    next_look_ms: u64,
 }
 
 #[derive(Debug, Default)]
 struct Origin {
+    /// Nothing but messages had come of it when strangers were looked for last.
+    is_suspect: bool,
     beats: Beats,
     lines: HashMap<Arc<str>, Line, RandomState>,
 }
@@ -203,7 +208,26 @@ impl Arrivals {
         self.recount();
     }
 
+    /// Runs that have sent messages for a while and are none that `is_known` by heartbeats are
+    /// forgotten: they take the places of others.
+    pub fn forget_strangers(&mut self, now_ms: u64, is_known: impl Fn(u64) -> bool) {
+        if now_ms < self.next_look_ms {
+            return;
+        }
+        self.next_look_ms = now_ms + STRANGERS_MS;
+        let before = self.origins.len();
+        self.origins.retain(|&run, origin| {
+            let is_stranger = !is_known(run);
+            let was_suspect = std::mem::replace(&mut origin.is_suspect, is_stranger);
+            !(is_stranger && was_suspect)
+        });
+        if self.origins.len() < before {
+            self.recount();
+        }
+    }
+
     /// The runs that anything was heard of.
+    #[cfg(test)]
     pub fn runs(&self) -> impl Iterator<Item = u64> {
         self.origins.keys().copied()
     }

@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::names::Names;
-use super::nodes::{NodeView, Nodes};
+use super::nodes::Nodes;
 
 /// How long the other nodes have to answer.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_millis(900);
@@ -215,9 +215,9 @@ impl Handle {
         self.names.run
     }
 
-    /// The other nodes.
-    pub fn others(&self, now_ms: u64) -> Vec<NodeView> {
-        self.nodes.view(now_ms)
+    /// This node and the others, as they are listed.
+    pub fn list(&self, now_ms: u64) -> Value {
+        json!({ "node": self.node(), "others": self.nodes.view(now_ms) })
     }
 
     /// Asks all other nodes and waits for those from the one called `from` on, in the order of

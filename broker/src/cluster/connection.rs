@@ -97,6 +97,23 @@ impl Secrets {
     }
 }
 
+/// Reads the files that the settings name, and looks whether what they and the settings say can be
+/// understood; the error is a line for the operator.
+pub(super) fn check(settings: &Backplane) -> Result<Secrets, String> {
+    let secrets = Secrets::read(settings)?;
+    addresses(settings).map_err(|error| format!("nats_url: {error}"))?;
+    options(settings, &secrets).map_err(|error| format!("nats_credentials_file: {error}"))?;
+    Ok(secrets)
+}
+
+fn addresses(settings: &Backplane) -> io::Result<Vec<ServerAddr>> {
+    let parse = |url: &String| {
+        url.parse()
+            .map_err(|error: io::Error| io::Error::new(error.kind(), format!("{url}: {error}")))
+    };
+    settings.nats_url.iter().map(parse).collect()
+}
+
 fn text_of(key: &str, file: &Path) -> Result<String, String> {
     if !is_named(file) {
         return Ok(String::new());
@@ -124,8 +141,7 @@ impl Bus {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let settings = &config.backplane;
-        let addresses: Vec<ServerAddr> =
-            settings.nats_url.iter().map(|url| url.parse()).collect::<Result<_, _>>()?;
+        let addresses = addresses(settings)?;
         let (sender, standing) = watch::channel(Standing::default());
         let sender = Arc::new(sender);
         let counted = metrics.clone();
@@ -235,6 +251,14 @@ mod tests {
         }
         let far: std::collections::BTreeSet<_> = (0..50).map(|_| pause(20)).collect();
         assert!(far.len() > 10, "{far:?}");
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_understood_is_named() {
+        let with = |url: &str| Backplane { nats_url: vec![url.to_owned()], ..Backplane::default() };
+        assert!(check(&with("nats://127.0.0.1:4222")).is_ok());
+        let error = check(&with("nats://a:99999")).err().unwrap();
+        assert!(error.starts_with("nats_url: nats://a:99999: "), "{error}");
     }
 
     #[test]

@@ -11,14 +11,15 @@ use hashbrown::HashMap;
 
 use super::envelope::Place;
 
-/// How often a count is told after the last message: heartbeats may be lost too.
-const TELLS: u8 = 3;
+/// How often a count is told after the last message: heartbeats may be lost too. For longer than it
+/// takes to find that a node is gone: when it is back, all counts are told anew.
+const TELLS: u8 = 5;
 /// Beats after which a topic that nothing was published on is forgotten; a later message begins a
 /// new stretch.
 const FORGET_BEATS: u64 = 300;
 /// The same while there are more than half of [`LINES_MAX`].
 const FORGET_BEATS_MIN: u64 = 10;
-/// Most topics that are counted; messages of further ones stay on this node until others are
+/// Most topics that are counted; for a further one the one that was looked at longest ago is
 /// forgotten.
 const LINES_MAX: usize = 1_000_000;
 /// Topics that are looked at in one beat whether they can be forgotten.
@@ -45,12 +46,15 @@ struct Line {
 }
 
 impl Departures {
-    /// The place of the next message of a topic; `None` if there are too many topics.
+    /// The place of the next message of a topic; `None` only if no topic can be counted at all.
     pub fn next(&mut self, topic: &str) -> Option<Place> {
         let beat = self.beat;
         if !self.lines.contains_key(topic) {
-            if self.lines.len() >= LINES_MAX {
-                return None;
+            if self.lines.len() >= LINES_MAX
+                && let Some(oldest) = self.to_sweep.pop_front()
+            {
+                // Its next message begins a new stretch.
+                self.lines.remove(&oldest);
             }
             let topic: Arc<str> = topic.into();
             let place = Place { stretch: beat, number: 0 };
@@ -134,14 +138,14 @@ mod tests {
     }
 
     #[test]
-    fn a_count_is_told_three_times_after_the_last_message() {
+    fn a_count_is_told_several_times_after_the_last_message() {
         let mut departures = Departures::default();
         for number in 1..=5 {
             assert_eq!(departures.next("a"), Some(Place { stretch: 0, number }));
         }
         assert_eq!(told(&mut departures), [("a".to_owned(), 5)]);
         departures.next("a");
-        for _ in 0..3 {
+        for _ in 0..TELLS {
             assert_eq!(told(&mut departures), [("a".to_owned(), 6)]);
         }
         assert_eq!(told(&mut departures), []);

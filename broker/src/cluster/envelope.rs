@@ -17,6 +17,7 @@
 use broker_proto::command::Payload;
 use broker_proto::topic::Topic;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::de::IgnoredAny;
 use sha2::Sha256;
 
 use crate::hub::presence::MEMBERS_MAX;
@@ -26,6 +27,8 @@ const VERSION: u8 = 1;
 /// Version, kind and run.
 const HEAD_BYTES: usize = 10;
 const MAC_BYTES: usize = 32;
+/// The greatest number of a message and of a stretch that is believed: no node gets there.
+const NUMBER_MAX: u64 = 1 << 53;
 /// What a message has besides its payload, in bytes.
 pub(super) const MESSAGE_OVERHEAD: usize = HEAD_BYTES + 16 + MAC_BYTES;
 
@@ -172,7 +175,7 @@ impl<'a> Envelope<'a> {
             JSON | OPAQUE => {
                 let place = reader.place()?;
                 let payload = match kind {
-                    JSON => Payload::Json(reader.0),
+                    JSON => checked(Payload::Json(reader.0)),
                     _ => Payload::Opaque(reader.0),
                 };
                 Body::Message { place, payload }
@@ -248,6 +251,16 @@ impl<'a> Iterator for People<'a> {
         let (session, user) = (reader.number()?, reader.text()?);
         self.0 = reader.0;
         Some((session, Some(user).filter(|user| !user.is_empty())))
+    }
+}
+
+/// What says that it is JSON and is not comes as bytes: nobody may write into our clients' frames.
+pub(super) fn checked(payload: Payload<'_>) -> Payload<'_> {
+    match payload {
+        Payload::Json(bytes) if serde_json::from_slice::<IgnoredAny>(bytes).is_err() => {
+            Payload::Opaque(bytes)
+        }
+        payload => payload,
     }
 }
 
@@ -350,7 +363,8 @@ impl<'a> Reader<'a> {
 
     fn place(&mut self) -> Option<Place> {
         let place = Place { stretch: self.number()?, number: self.number()? };
-        (place.number > 0).then_some(place)
+        let is_sound = place.stretch <= NUMBER_MAX && (1..=NUMBER_MAX).contains(&place.number);
+        is_sound.then_some(place)
     }
 
     fn text(&mut self) -> Option<&'a str> {

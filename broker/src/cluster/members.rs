@@ -13,10 +13,11 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::asking::Answers;
-use crate::auth::USER_BYTES_MAX;
 use crate::hub::presence::{MEMBERS_MAX, Roster};
 use crate::hub::rosters::person;
 
+/// The longest name of a user that tokens may hold, in bytes.
+const USER_BYTES_MAX: usize = 255;
 /// How often the others are asked anew, in ms.
 const ROUND_MS: u64 = 30_000;
 /// A node's first roster within this time of the beginning tells who was there before, in ms.

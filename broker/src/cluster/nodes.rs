@@ -9,8 +9,11 @@ use serde::Serialize;
 
 /// Silence after which a node counts as gone: three heartbeats, and a half for their way.
 const GONE_MS: u64 = 3_500;
-/// How long a node that is gone stays in the list, and may come back as the same.
-const KEPT_MS: u64 = 60_000;
+/// How long a node that is gone stays in the list.
+const LISTED_MS: u64 = 60_000;
+/// How long it may come back as the same, while this node's own connection is there: for so long
+/// nodes count what they send (`departures`), so that what is missed can be told.
+const KEPT_MS: u64 = 600_000;
 /// A longer time between two looks means that this process stood still, not the others.
 const STOOD_STILL_MS: u64 = 2_000;
 /// Nodes that are known at most; heartbeats of further ones are not taken.
@@ -34,6 +37,8 @@ struct Known {
     connections: u64,
     beat: u64,
     seen_ms: u64,
+    /// When it is forgotten.
+    until_ms: u64,
     is_alive: bool,
 }
 
@@ -93,6 +98,7 @@ impl Nodes {
             connections: 0,
             beat: 0,
             seen_ms: now_ms,
+            until_ms: 0,
             is_alive: false,
         });
         if sign.beat < known.beat {
@@ -101,6 +107,7 @@ impl Nodes {
         known.connections = sign.connections;
         known.beat = sign.beat;
         known.seen_ms = now_ms;
+        known.until_ms = now_ms + KEPT_MS;
         match (std::mem::replace(&mut known.is_alive, !sign.is_leaving), sign.is_leaving) {
             (_, true) => Noted::Left,
             (false, false) => Noted::Joined,
@@ -109,8 +116,9 @@ impl Nodes {
     }
 
     /// Looks who has not been heard of for too long. Returns the runs and names of those that are
-    /// gone now, and the runs that are forgotten.
-    pub fn sweep(&self, now_ms: u64) -> (Vec<(u64, String)>, Vec<u64>) {
+    /// gone now, and the runs that are forgotten; while this node's own connection is not `up`, none
+    /// is.
+    pub fn sweep(&self, now_ms: u64, up: bool) -> (Vec<(u64, String)>, Vec<u64>) {
         let mut inner = self.lock();
         let stood_ms = now_ms.saturating_sub(inner.swept_ms);
         inner.swept_ms = now_ms;
@@ -124,12 +132,20 @@ impl Nodes {
                 known.is_alive = false;
                 gone.push((run, known.name.clone()));
             }
-            if silent_ms > KEPT_MS {
+            if !up || stood_ms > STOOD_STILL_MS {
+                known.until_ms = now_ms + KEPT_MS;
+            }
+            if now_ms > known.until_ms {
                 forgotten.push(run);
             }
         }
         inner.nodes.retain(|run, _| !forgotten.contains(run));
         (gone, forgotten)
+    }
+
+    /// Whether a run is one of them, alive or not.
+    pub fn knows(&self, run: u64) -> bool {
+        self.lock().nodes.contains_key(&run)
     }
 
     /// Whether the node of this run is alive.
@@ -147,9 +163,12 @@ impl Nodes {
     /// All nodes, in the order of their names.
     pub fn view(&self, now_ms: u64) -> Vec<NodeView> {
         let inner = self.lock();
+        let is_listed =
+            |known: &Known| known.is_alive || now_ms.saturating_sub(known.seen_ms) <= LISTED_MS;
         let mut nodes: Vec<NodeView> = inner
             .nodes
             .iter()
+            .filter(|(_, known)| is_listed(known))
             .map(|(run, known)| NodeView {
                 node: known.name.clone(),
                 state: if known.is_alive { "alive" } else { "gone" },
@@ -185,23 +204,31 @@ mod tests {
         assert_eq!(note(&nodes, 1, 2, false, 1_000), Noted::Again);
         assert_eq!(note(&nodes, 1, 1, false, 1_000), Noted::Refused);
         for now_ms in (0..=4_000).step_by(500) {
-            assert!(nodes.sweep(now_ms).0.is_empty(), "{now_ms}");
+            assert!(nodes.sweep(now_ms, true).0.is_empty(), "{now_ms}");
         }
-        assert_eq!(nodes.sweep(4_600).0, [(1, "n1".to_owned())]);
+        assert_eq!(nodes.sweep(4_600, true).0, [(1, "n1".to_owned())]);
         assert_eq!(nodes.view(4_600)[0].state, "gone");
         assert_eq!(note(&nodes, 1, 9, false, 9_000), Noted::Joined);
         assert_eq!(note(&nodes, 1, 9, true, 9_000), Noted::Left);
         assert_eq!(nodes.alive(), []);
-        (9_000..72_000).step_by(1_000).for_each(|now_ms| drop(nodes.sweep(now_ms)));
+        (9_000..72_000).step_by(1_000).for_each(|now_ms| drop(nodes.sweep(now_ms, true)));
         assert_eq!(nodes.view(72_000), []);
+        assert!(nodes.knows(1), "it is not listed, and may come back");
+        let forgotten = |until: u64, up| {
+            let sweep = |now_ms| nodes.sweep(now_ms, up).1;
+            (72_000..until).step_by(1_000).flat_map(sweep).collect::<Vec<_>>()
+        };
+        assert_eq!(forgotten(900_000, false), [0; 0], "nobody could be heard");
+        nodes.lock().swept_ms = 71_000;
+        assert_eq!(forgotten(2_000_000, true), [1]);
     }
 
     #[test]
     fn a_process_that_stood_still_does_not_take_the_others_for_gone() {
         let nodes = Nodes::default();
-        nodes.sweep(1_000);
+        nodes.sweep(1_000, true);
         note(&nodes, 1, 1, false, 1_000);
-        assert!(nodes.sweep(31_000).0.is_empty());
+        assert!(nodes.sweep(31_000, true).0.is_empty());
         assert_eq!(nodes.alive().len(), 1);
     }
 

@@ -11,7 +11,7 @@ use broker_proto::topic::{Filter, Topic};
 use foldhash::fast::RandomState;
 use futures_util::stream::{SelectAll, TakeUntil};
 use futures_util::{FutureExt as _, StreamExt as _};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -37,6 +37,9 @@ const SUBSCRIBE_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// Topics that the others are asked about in one tick.
 const ASKED_EACH: usize = 64;
+
+/// So many filters may wait for NATS that nobody wants any more.
+const TIDY_FROM: u64 = 1_024;
 
 /// A change of what is wanted.
 #[derive(Debug)]
@@ -84,6 +87,21 @@ struct State {
     drained_ms: u64,
 }
 
+impl State {
+    /// Filters that nobody wants any more need not be told of, nor any one twice.
+    fn tidy_queue(&mut self) {
+        let Self { wanted, to_subscribe, .. } = self;
+        if to_subscribe.len() as u64 <= 2 * wanted.count() + TIDY_FROM {
+            return;
+        }
+        let mut seen = HashSet::<_, RandomState>::default();
+        to_subscribe.retain(|text| {
+            let is_known = Filter::new(text).is_ok_and(|filter| wanted.knows(filter));
+            is_known && seen.insert(text.clone())
+        });
+    }
+}
+
 impl Receiving {
     /// Runs until `changes` is closed.
     pub(super) async fn run(
@@ -105,7 +123,9 @@ impl Receiving {
                     self.take(&mut state, &message, &mut self.desk.commit_at(self.now_ms()));
                 }
                 _ = ticks.tick() => self.tick(&mut state).await,
-                Some(message) = state.streams.next() => self.take_burst(&mut state, &message),
+                Some(message) = state.streams.next(), if !self.desk.has_full_mailbox() => {
+                    self.take_burst(&mut state, &message);
+                }
             }
             self.subscribe(&mut state).await;
         }
@@ -198,9 +218,13 @@ impl Receiving {
 
     async fn tick(&self, state: &mut State) {
         self.ask_who(state).await;
-        match state.streams.next().now_or_never() {
-            None | Some(None) => state.drained_ms = self.now_ms(),
-            Some(Some(message)) => self.take_burst(state, &message),
+        // While a worker has more mail than it should, what comes waits in the client, and what has
+        // no room there is dropped and told as a gap.
+        if !self.desk.has_full_mailbox() {
+            match state.streams.next().now_or_never() {
+                None | Some(None) => state.drained_ms = self.now_ms(),
+                Some(Some(message)) => self.take_burst(state, &message),
+            }
         }
         let now_ms = self.now_ms();
         let State { arrivals, drained_ms, .. } = state;
@@ -213,13 +237,14 @@ impl Receiving {
             has_less = true;
         }
         if has_less {
+            state.tidy_queue();
             let wanted = &state.wanted;
             let is_wanted = |topic: &Topic<'_>| wanted.heard_ms(*topic).is_some();
             state.arrivals.keep_topics(|topic| Topic::new(topic).ok().filter(is_wanted).is_some());
         }
         let counters = &self.bus.metrics.cluster;
         counters.wanted.store(state.wanted.count(), Ordering::Relaxed);
-        let (gone, forgotten) = self.nodes.sweep(now_ms);
+        let (gone, forgotten) = self.nodes.sweep(now_ms, self.bus.is_up());
         for (run, node) in gone {
             tracing::warn!(node, "the node is gone: no heartbeat for three seconds");
             self.lose_members(state, run);
@@ -228,6 +253,7 @@ impl Receiving {
             state.arrivals.forget(run);
             state.questions.remove(&run);
         }
+        state.arrivals.forget_strangers(now_ms, |run| self.nodes.knows(run));
         counters.nodes.store(self.nodes.alive().len() as u64, Ordering::Relaxed);
     }
 
@@ -236,6 +262,9 @@ impl Receiving {
         let mut commits = self.desk.commit_at(self.now_ms());
         self.take(state, message, &mut commits);
         for _ in 0..BURST {
+            if self.desk.has_full_mailbox() {
+                return;
+            }
             match state.streams.next().now_or_never() {
                 Some(Some(message)) => self.take(state, &message, &mut commits),
                 None | Some(None) => {
@@ -292,6 +321,8 @@ impl Receiving {
         match self.nodes.note(run, sign, now_ms) {
             Noted::Joined => {
                 tracing::info!(node, "a node is there");
+                // It may have missed what was said meanwhile, and so may this one.
+                let _ = self.pleas.try_send(());
                 state.watches.ask_all();
             }
             Noted::Left => {
@@ -365,8 +396,10 @@ impl Receiving {
             }
             Arrival::Lost { topic, count } => {
                 counters.lost.fetch_add(count, Ordering::Relaxed);
-                if let Ok(topic) = Topic::new(topic) {
-                    commits.skip(topic, count);
+                if let Ok(name) = Topic::new(topic)
+                    && !commits.skip(name, count)
+                {
+                    self.count_garbage(topic);
                 }
             }
             Arrival::Repeated => drop(counters.repeated.fetch_add(1, Ordering::Relaxed)),

@@ -1,5 +1,6 @@
 //! What the cluster's thread does from its start to its end: connects, runs the tasks, and says
-//! good-bye.
+//! good-bye. A task that fails ends the process, as a worker's failure does: nobody would notice a node
+//! that looks alive and hears nothing.
 
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ use super::{Names, Parts, subject};
 const CHANGES_MAX: usize = 1024;
 
 /// Runs until it is told to stop.
-pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Receiver<bool>) {
+pub(super) async fn run(parts: Parts, secrets: Secrets, stopping: watch::Receiver<bool>) {
     let Parts { config, desk, shared, bell, log_bell, metrics, inside, started } = parts;
     let Inside { names, nodes, handle, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
@@ -39,10 +40,8 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
     let (bus, heard) = match joined.await {
         Ok(joined) => joined,
         Err(error) => {
-            tracing::error!(%error, "NATS can't be used as it is set; this node is alone");
-            // Fails only if nobody can say stop any more, which is as good.
-            let _ = stopping.wait_for(|stop| *stop).await;
-            return;
+            // What the settings say was looked at before; what is left would leave publishers waiting.
+            fail("connecting to NATS", &error);
         }
     };
     let replica = Replica::new(bus.clone(), &config);
@@ -67,7 +66,7 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
     let receiving = Receiving {
         bus: bus.clone(),
         desk: desk.clone(),
-        nodes: nodes.clone(),
+        nodes,
         pending,
         asked,
         replies,
@@ -82,7 +81,6 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
         desk,
         shared,
         bell,
-        nodes,
         seal,
         changes,
         departures,
@@ -90,12 +88,18 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, mut stopping: watch::Rec
         askers: Arc::new(Semaphore::new(ASKERS_MAX)),
         started,
         is_stalled: false,
+        is_unsure: false,
     };
-    sending.run(pleaded, outgoing, stopping).await;
-    if let Err(error) = receiving.await {
-        tracing::error!(%error, "the task that receives from other nodes has failed");
+    // The others end well only when they are told to, which `sending` is too.
+    tokio::select! {
+        () = sending.run(pleaded, outgoing, stopping) => {}
+        Err(error) = receiving => fail("receiving from other nodes", &error),
+        Err(error) = link => fail("ordering topics by JetStream", &error),
     }
-    if let Err(error) = link.await {
-        tracing::error!(%error, "the task that orders topics by JetStream has failed");
-    }
+}
+
+/// Ends the process.
+fn fail(what: &str, error: &dyn std::fmt::Display) -> ! {
+    tracing::error!(%error, "{what} has failed; ending the process");
+    std::process::exit(70)
 }

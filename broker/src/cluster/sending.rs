@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use broker_proto::command::{CommandError, ErrorCode, Payload};
 use broker_proto::topic::Topic;
-use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
@@ -17,7 +16,6 @@ use super::asking::{Handle, Outgoing, Question};
 use super::connection::Bus;
 use super::departures::Departures;
 use super::envelope::{self, Seal};
-use super::nodes::Nodes;
 use super::receiving::Change;
 use super::{Bell, Names, members, subject};
 use crate::hub::Shared;
@@ -50,7 +48,6 @@ pub(super) struct Sending {
     pub(super) shared: Arc<Shared>,
     /// Rings when there is something to send.
     pub(super) bell: Bell,
-    pub(super) nodes: Arc<Nodes>,
     pub(super) seal: Arc<Seal>,
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) departures: Departures,
@@ -62,6 +59,8 @@ pub(super) struct Sending {
     pub(super) started: Instant,
     /// NATS has not taken the last message in time; the next ones are not waited for.
     pub(super) is_stalled: bool,
+    /// Something may have been lost since the last heartbeat.
+    pub(super) is_unsure: bool,
 }
 
 impl Sending {
@@ -81,14 +80,15 @@ impl Sending {
                 _ = stopping.wait_for(|stop| *stop) => break,
                 Ok(()) = standing.changed() => {
                     let now = *standing.borrow_and_update();
-                    if now.connects != known.connects || now.drops != known.drops {
-                        self.compare_all().await;
-                    }
+                    self.is_unsure |= now.connects != known.connects || now.drops != known.drops;
                     known = now;
                 }
                 Some(()) = pleas.recv() => self.departures.tell_all(),
                 Some(outgoing) = outgoing.recv() => self.send_outgoing(outgoing).await,
                 _ = beats.tick() => {
+                    if std::mem::take(&mut self.is_unsure) {
+                        self.compare_all().await;
+                    }
                     self.beat(false).await;
                     self.report();
                 }
@@ -102,13 +102,13 @@ impl Sending {
     }
 
     /// The connection is there again, or something was dropped: what this node has sent may not
-    /// have come, and what others have sent may not have come here.
+    /// have come, and what others have sent may not have come here. At most once a second, however
+    /// much is dropped.
     async fn compare_all(&mut self) {
         self.departures.refresh();
         self.departures.tell_all();
         let plea = envelope::plea(self.bus.names.run);
         self.send(format!("{}.b", self.bus.names.cluster), plea).await;
-        self.beat(false).await;
     }
 
     async fn mail_came(&self) {
@@ -201,9 +201,8 @@ impl Sending {
     /// Publishes the list of nodes here.
     fn report(&self) {
         let now_ms = self.started.elapsed().as_millis() as u64;
-        let list = json!({ "node": self.bus.names.node, "others": self.nodes.view(now_ms) });
         let topic = Topic::new(NODES_TOPIC).expect("a literal that is a topic");
-        let (text, nobody) = (list.to_string(), || Waiting::Nobody);
+        let (text, nobody) = (self.handle.list(now_ms).to_string(), || Waiting::Nobody);
         let payload = Payload::Json(text.as_bytes());
         // With the directory full there is nobody who could watch it.
         let shared = &self.shared;
@@ -234,8 +233,12 @@ impl Sending {
             }
         });
         self.departures.forget();
+        let mut is_told = true;
         for page in pages {
-            self.send(format!("{}.b", names.cluster), page).await;
+            is_told &= self.send(format!("{}.b", names.cluster), page).await;
+        }
+        if !is_told {
+            self.departures.tell_all();
         }
     }
 

@@ -18,6 +18,10 @@ use super::shared::Shared;
 use super::topic::{Topic, TopicState};
 use super::workers::{WorkerSet, members};
 
+/// The greatest seq that what other nodes tell may lead to: what is published there still has room
+/// above it.
+const SEQ_MAX: u64 = 1 << 60;
+
 /// Several commits whose workers are woken once, when it is dropped.
 #[derive(Debug)]
 pub struct Commits<'d> {
@@ -124,15 +128,20 @@ impl Commits<'_> {
     }
 
     /// So many messages of a topic were lost on the way from another node: those who are
-    /// subscribed are told. Nothing happens if there is no such topic.
-    pub fn skip(&mut self, name: TopicName<'_>, count: u64) {
-        let Some(topic) = self.shared().directory.find(name) else { return };
+    /// subscribed are told. Nothing happens if there is no such topic. False if there can't be so
+    /// many: then it is left out.
+    pub fn skip(&mut self, name: TopicName<'_>, count: u64) -> bool {
+        let Some(topic) = self.shared().directory.find(name) else { return true };
         let mut state = topic.look();
         let is_taken = self.shared().is_numbered_here(name, &state);
+        let next = state.seq.saturating_add(count).saturating_add(1);
         if count > 0 && is_taken && !state.is_retired() {
-            let next = state.seq.saturating_add(count).saturating_add(1);
+            if next > SEQ_MAX {
+                return false;
+            }
             self.leave_hole(&topic, &mut state, next);
         }
+        true
     }
 
     /// Wakes workers whose publishers waited for a log to be emptied.

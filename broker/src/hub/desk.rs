@@ -81,6 +81,11 @@ impl Desk {
         self.shared.is_full()
     }
 
+    /// Whether a worker has more mail than it should, whatever the ways out hold.
+    pub fn has_full_mailbox(&self) -> bool {
+        (0..self.workers()).any(|worker| self.shared.mailbox(worker).is_full())
+    }
+
     /// Whether a message may be published, as far as can be said before.
     ///
     /// # Errors

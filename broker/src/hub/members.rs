@@ -76,7 +76,7 @@ impl Hub {
     }
 
     fn answer_roster(&mut self, slot: u32, id: Option<Id<'_>>, topic: &str, roster: &Roster) {
-        let members: Vec<_> = roster.people.iter().map(member).collect();
+        let members = roster.members();
         let answer = Answer::Presence { topic, count: roster.count, members: &members };
         self.answer(slot, id, &answer);
     }
@@ -189,6 +189,13 @@ impl Shared {
         }
         let mail = PresenceMail { topic: topic.clone(), change };
         self.post(workers, &Mail::Presence(Arc::new(mail)), state)
+    }
+}
+
+impl Roster {
+    /// Those that are remembered, as answers tell of them.
+    pub fn members(&self) -> Vec<Member<'_>> {
+        self.people.iter().map(member).collect()
     }
 }
 

@@ -359,7 +359,12 @@ impl Shared {
             if let Liveness::Stale(place) = state.watch().liveness {
                 self.silence.end(place, || {});
             }
-            if let (Some(log), true) = (&self.ways.disk, state.rule().store != Store::None) {
+            let log = match self.reach_of(topic.name(), state) {
+                Reach::Log(log) => Some(log),
+                _ if state.rule().store != Store::None => self.ways.disk.as_ref(),
+                _ => None,
+            };
+            if let Some(log) = log {
                 // Taken at any time; the topic's next publish begins a new numbering behind it.
                 let _ = log.append(Entry { topic: topic.clone(), work: Work::Forgotten }, None);
             }

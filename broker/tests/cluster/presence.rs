@@ -66,7 +66,7 @@ fn who_comes_and_goes_on_any_node_is_told_on_all_and_the_command_lists_all() {
     let early = subscriber(b.address(), TOPIC);
     let mut watching = watcher(&a);
     let (came, _) = until(&mut watching, 2);
-    assert_eq!(came.len(), 1, "itself; the one on b was there before: {came:?}");
+    assert!(came.is_empty(), "the one on b was there before: {came:?}");
     // Later than that, whoever comes is news.
     sleep(SETTLE);
     let late = subscriber(c.address(), TOPIC);
@@ -100,7 +100,6 @@ fn members_are_known_again_when_nats_was_away() {
     let Some(mut server) = NatsServer::start() else { return };
     let [a, b, _c] = three(&server);
     let mut watching = watcher(&a);
-    until(&mut watching, 1);
     sleep(SETTLE);
     server.kill();
     for node in [&a, &b] {

@@ -212,3 +212,19 @@ proptest! {
         prop_assert_eq!(log.arrivals.held_bytes, 0);
     }
 }
+
+#[test]
+fn runs_that_are_no_nodes_give_their_places_back() {
+    let mut arrivals = Arrivals::default();
+    let payload = Payload::Json(b"1");
+    for run in 1..=ORIGINS_MAX as u64 + 1 {
+        arrivals.message((run, "t", Place { number: 1, ..NUL }), payload, || Some(0), 0, |_| {});
+    }
+    assert_eq!(arrivals.runs().count(), ORIGINS_MAX);
+    arrivals.forget_strangers(1, |run| run == 5);
+    assert_eq!(arrivals.runs().count(), ORIGINS_MAX, "their heartbeats may still come");
+    arrivals.forget_strangers(STRANGERS_MS, |_| false);
+    assert_eq!(arrivals.runs().count(), ORIGINS_MAX, "not looked at yet");
+    arrivals.forget_strangers(1 + STRANGERS_MS, |run| run == 5);
+    assert_eq!(arrivals.runs().collect::<Vec<_>>(), [5]);
+}

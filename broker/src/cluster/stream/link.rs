@@ -4,11 +4,12 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use broker_proto::command::{CommandError, ErrorCode};
 use broker_proto::topic::Topic as TopicName;
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::order::GivenUp;
 use super::replica::{Commit, Event, Replica};
@@ -23,6 +24,8 @@ use crate::metrics::Metrics;
 /// Bytes of payloads that wait to be stored; beyond, the log is not emptied and slows publishers
 /// down.
 const HELD_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// How often a node whose workers have more mail than they should looks whether that is over.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
 const AWAY: &str = "not published: the topic's order is made by NATS, which is away";
 
 /// The task between hub and streams.
@@ -58,9 +61,12 @@ impl Link {
         let Some(log) = &shared.ways().replicated else { return };
         log.refuse_all(AWAY);
         loop {
+            let is_full = self.desk.has_full_mailbox();
+            self.replica.pause(is_full);
             tokio::select! {
                 () = self.bell.rung(), if self.held_bytes < HELD_BYTES_MAX => self.take(log),
                 event = self.replica.next() => self.handle(event, log),
+                () = sleep(FULL_PAUSE), if is_full => {}
                 // An error means that nobody can say stop any more, which is as good.
                 _ = stopping.wait_for(|stop| *stop) => return log.refuse_all(AWAY),
             }

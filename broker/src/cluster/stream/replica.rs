@@ -19,7 +19,6 @@ use broker_proto::topic::Topic;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
@@ -31,6 +30,7 @@ use super::reader::{Read, Reader};
 use super::record::Record;
 use super::sequencer::{Effect, Outcome, Sequencer, Settings};
 use crate::cluster::Bus;
+use crate::cluster::envelope::checked;
 use crate::cluster::trouble::Trouble;
 use crate::config::Config;
 use crate::metrics::stream::StreamMetrics;
@@ -94,6 +94,8 @@ pub struct Replica<P> {
     tick: Interval,
     started: Instant,
     is_ready: bool,
+    /// There is no room for what is read.
+    is_paused: bool,
     trouble: Option<Trouble>,
     is_synced: bool,
 }
@@ -148,6 +150,7 @@ impl<P> Replica<P> {
             tick,
             started: Instant::now(),
             is_ready: false,
+            is_paused: false,
             trouble: None,
             is_synced: config.backplane.nats_synced,
             bus,
@@ -184,6 +187,11 @@ impl<P> Replica<P> {
         self.sequencer.forget(topic.as_str());
     }
 
+    /// Whether to leave unread what JetStream holds, because there is no room for it here.
+    pub fn pause(&mut self, is_paused: bool) {
+        self.is_paused = is_paused;
+    }
+
     /// What happens next. May be dropped before it is done.
     pub async fn next(&mut self) -> Event<P> {
         loop {
@@ -192,7 +200,7 @@ impl<P> Replica<P> {
                 return event;
             }
             tokio::select! {
-                Some(read) = self.reads.recv() => self.handle_read(read),
+                Some(read) = self.reads.recv(), if !self.is_paused => self.handle_read(read),
                 Some((key, nonce, outcome)) = self.offers.next(), if !self.offers.is_empty() => {
                     self.count(outcome);
                     let now_ms = self.now_ms();
@@ -378,10 +386,7 @@ impl<P> Commit<P> {
         let record = self.read();
         let first = record.map_or(0, |record| record.first.seq);
         let payloads = record.into_iter().flat_map(|record| record.payloads());
-        let checked = payloads.map(move |payload| match payload {
-            Payload::Json(bytes) if !is_own && !is_json(bytes) => Payload::Opaque(bytes),
-            payload => payload,
-        });
+        let checked = payloads.map(move |payload| if is_own { payload } else { checked(payload) });
         (first..).zip(checked).skip(self.skip)
     }
 
@@ -389,10 +394,6 @@ impl<P> Commit<P> {
         // It was read before, when it came.
         Record::decode(&self.record).ok()
     }
-}
-
-fn is_json(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
 }
 
 fn limits(payload_bytes_max: usize) -> Limits {

@@ -55,11 +55,8 @@ pub(super) async fn nodes(State(api): State<Arc<Api>>, headers: HeaderMap, uri: 
 fn list_nodes(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Read)?;
     let Nothing {} = query::parameters(uri)?;
-    let others = api.cluster.as_ref().map(|handle| handle.others(api.now_ms()));
-    let list = json!({
-        "node": api.cluster.as_ref().map(Handle::node),
-        "others": others.unwrap_or_default(),
-    });
+    let alone = || json!({ "node": null, "others": [] });
+    let list = api.cluster.as_ref().map_or_else(alone, |handle| handle.list(api.now_ms()));
     Ok(super::json(list.to_string()))
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
-use broker_proto::command::{Answer, Epoch, Member, Past};
+use broker_proto::command::{Answer, Epoch, Past};
 use broker_proto::json;
 use broker_proto::topic::{Filter, Topic};
 use serde::Deserialize;
@@ -18,7 +18,6 @@ use crate::cluster::asking::Question;
 use crate::config::keys::Scope;
 use crate::hub::ask::{Ask, Told};
 use crate::hub::desk::TopicView;
-use crate::hub::presence::Roster;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -193,13 +192,10 @@ async fn people(
 
 /// Who is subscribed to a topic on this node.
 pub(super) fn members(api: &Api, topic: Topic<'_>) -> Result<Value, Problem> {
-    let Roster { count, people } = api.desk.presence(topic)?;
-    let members: Vec<Member<'_>> = people
-        .iter()
-        .map(|person| Member { session: person.session, user: person.user.as_deref() })
-        .collect();
+    let roster = api.desk.presence(topic)?;
+    let members = roster.members();
     let mut text = Vec::new();
-    let answer = Answer::Presence { topic: topic.as_str(), count, members: &members };
+    let answer = Answer::Presence { topic: topic.as_str(), count: roster.count, members: &members };
     json::encode_success(&mut text, &answer);
     serde_json::from_slice(&text).map_err(|_| Problem::unavailable("the list can't be read"))
 }
