@@ -5,6 +5,8 @@
 mod attacks;
 #[path = "support/ledger.rs"]
 mod ledger;
+#[path = "replicated/namespace.rs"]
+mod namespace;
 #[path = "support/nats.rs"]
 mod nats;
 #[path = "cluster/proxy.rs"]

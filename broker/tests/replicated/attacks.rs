@@ -12,11 +12,12 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::ledger::{self, Told};
+use crate::namespace::Namespace;
 use crate::nats::NatsServer;
 use crate::proxy::Proxy;
 use crate::support::broker::Broker;
 use crate::support::ws_client::WsClient;
-use crate::{Cluster, PATIENCE, answer, client};
+use crate::{Cluster, PATIENCE, answer, client, node};
 
 const TOPICS: [&str; 3] = ["orders/1", "orders/2", "orders/3"];
 /// JetStream drops nothing while a node is away.
@@ -69,12 +70,23 @@ fn cut_off_for(time: Duration, whole: usize, more: &[&str]) {
     let Some(server) = NatsServer::start() else { return };
     let proxy = Proxy::start(server.address());
     let urls = [server.url(), server.url(), proxy.url()];
-    let mut cluster = Cluster::of(server, &urls, more);
+    let cluster = Cluster::of(server, &urls, more);
+    bear_a_cut(cluster, whole, time, || proxy.cut(), || proxy.mend());
+}
+
+/// Node `c` of them is cut off for that time after it has noticed.
+fn bear_a_cut(
+    mut cluster: Cluster,
+    whole: usize,
+    time: Duration,
+    cut: impl FnOnce(),
+    mend: impl FnOnce(),
+) {
     let told = cluster.bear(whole, |cluster| {
-        proxy.cut();
+        cut();
         cluster.brokers[2].wait_for_metric("altavoz_stream_ready", 0.0, PATIENCE);
         sleep(time);
-        proxy.mend();
+        mend();
         cluster.brokers[2].wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
     });
     assert!(done(&told) > 0);
@@ -88,6 +100,26 @@ fn cut_off_for(time: Duration, whole: usize, more: &[&str]) {
 #[test]
 fn x_10_a_node_that_is_cut_off_refuses_and_misses_nothing_when_it_is_back() {
     cut_off_for(Duration::from_secs(1), 3, &KEEP_ALL);
+}
+
+/// No connection ends: what is sent just never comes.
+#[test]
+fn x_10_a_node_whose_packets_vanish_notices_it_and_misses_nothing() {
+    let Some(namespace) = Namespace::new() else {
+        return eprintln!("left out: this machine gives no network namespaces");
+    };
+    let Some(server) = NatsServer::start_with(&["--addr", "0.0.0.0"]) else { return };
+    let url = format!("nats://{}:{}", namespace.outside(), server.address().port());
+    let mut brokers =
+        vec![node(&server.url(), "a", &KEEP_ALL), node(&server.url(), "b", &KEEP_ALL)];
+    let settings = ["--backplane", "nats", "--nats-url", &url, "--node", "c"];
+    brokers.push(namespace.start(&[&settings[..], &KEEP_ALL].concat()));
+    for broker in &brokers {
+        broker.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
+    }
+    let cluster = Cluster { server, brokers };
+    let time = Duration::from_secs(3);
+    bear_a_cut(cluster, 3, time, || namespace.cut(), || namespace.mend());
 }
 
 /// More is published meanwhile than JetStream keeps of a topic: the node tells of a gap.

@@ -34,13 +34,19 @@ impl Broker {
     /// Like [`start`](Self::start), with a last hand on the command.
     pub(crate) fn start_with(arguments: &[&str], adjust: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
-        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        command.args(["--listen", "127.0.0.1:0"]);
+        adjust(&mut command);
+        Self::start_by(command, arguments)
+    }
+
+    /// Starts it by a command that says where it listens, with `arguments` besides.
+    pub(crate) fn start_by(mut command: Command, arguments: &[&str]) -> Self {
+        command.args(arguments);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("ALTAVOZ_") {
                 command.env_remove(name);
             }
         }
-        adjust(&mut command);
         let mut process = Running::start(&mut command).expect("the broker can be run");
         let Some(address) = process.wait_for_output(START_LIMIT, listening_address) else {
             let (stdout, stderr) = (process.stdout.text(), process.stderr.text());
