@@ -6,6 +6,8 @@
 //! here may hold up a worker. `server` starts and stops it.
 
 use std::io;
+#[cfg(feature = "nats")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 #[cfg(feature = "nats")]
 use std::sync::atomic::Ordering;
@@ -73,6 +75,8 @@ pub struct Parts {
     pub inside: Inside,
     /// When the broker's clock began.
     pub started: Instant,
+    /// Called if the thread fails: publishers would wait for it, and other nodes' messages not come.
+    pub failed: fn(),
 }
 
 /// Wakes a task of the cluster's thread when something lies in what it reads.
@@ -113,9 +117,15 @@ impl Cluster {
         // Not ready before what the other nodes published has been read.
         parts.metrics.stream.is_behind.store(1, Ordering::Relaxed);
         let (stop, stopping) = watch::channel(false);
-        let thread = std::thread::Builder::new()
-            .name("cluster".into())
-            .spawn(move || runtime.block_on(run::run(parts, secrets, stopping)))?;
+        let thread = std::thread::Builder::new().name("cluster".into()).spawn(move || {
+            let failed = parts.failed;
+            let run = AssertUnwindSafe(|| runtime.block_on(run::run(parts, secrets, stopping)));
+            let ended = catch_unwind(run);
+            if !matches!(ended, Ok(Ok(()))) {
+                tracing::error!(?ended, "the cluster's thread has failed");
+                failed();
+            }
+        })?;
         Ok(Self { thread, stop })
     }
 

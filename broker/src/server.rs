@@ -184,6 +184,7 @@ impl Server {
                 metrics: metrics.clone(),
                 inside,
                 started,
+                failed: || std::process::exit(FAILED),
             })
         };
         let cluster = inside.map(start_cluster).transpose()?;
@@ -297,6 +298,9 @@ impl Server {
     }
 }
 
+/// The exit code of a broker that a failed thread of its own has ended.
+const FAILED: i32 = 70;
+
 /// What each worker accepts from, and where that is.
 struct Doors {
     of_workers: Vec<Vec<Door>>,
@@ -389,7 +393,7 @@ fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHa
         if !matches!(ended, Ok(Ok(()))) {
             // Its connections are gone and its topics would wait for it: better to start anew.
             tracing::error!(worker = index, ?ended, "a worker has failed; ending the process");
-            std::process::exit(70);
+            std::process::exit(FAILED);
         }
     })
 }

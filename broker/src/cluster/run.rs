@@ -1,6 +1,5 @@
 //! What the cluster's thread does from its start to its end: connects, runs the tasks, and says
-//! good-bye. A task that fails ends the process, as a worker's failure does: nobody would notice a node
-//! that looks alive and hears nothing.
+//! good-bye. If one task fails all end: nobody would notice a node that looks alive and hears nothing.
 
 use std::sync::Arc;
 
@@ -21,8 +20,15 @@ use super::{Names, Parts, subject};
 const CHANGES_MAX: usize = 1024;
 
 /// Runs until it is told to stop.
-pub(super) async fn run(parts: Parts, secrets: Secrets, stopping: watch::Receiver<bool>) {
-    let Parts { config, desk, shared, bell, log_bell, metrics, inside, started } = parts;
+///
+/// # Errors
+/// A task has failed; what it says is for the operator.
+pub(super) async fn run(
+    parts: Parts,
+    secrets: Secrets,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let Parts { config, desk, shared, bell, log_bell, metrics, inside, started, .. } = parts;
     let Inside { names, nodes, handle, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
     let joined = async {
@@ -37,13 +43,8 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, stopping: watch::Receive
         }
         Ok::<_, std::io::Error>((bus, heard))
     };
-    let (bus, heard) = match joined.await {
-        Ok(joined) => joined,
-        Err(error) => {
-            // What the settings say was looked at before; what is left would leave publishers waiting.
-            fail("connecting to NATS", &error);
-        }
-    };
+    // What the settings say was looked at before.
+    let (bus, heard) = joined.await.map_err(|error| format!("connecting to NATS: {error}"))?;
     let replica = Replica::new(bus.clone(), &config);
     let streams = replica.streams();
     tracing::info!(
@@ -92,14 +93,8 @@ pub(super) async fn run(parts: Parts, secrets: Secrets, stopping: watch::Receive
     };
     // The others end well only when they are told to, which `sending` is too.
     tokio::select! {
-        () = sending.run(pleaded, outgoing, stopping) => {}
-        Err(error) = receiving => fail("receiving from other nodes", &error),
-        Err(error) = link => fail("ordering topics by JetStream", &error),
+        () = sending.run(pleaded, outgoing, stopping) => Ok(()),
+        Err(error) = receiving => Err(format!("receiving from other nodes: {error}")),
+        Err(error) = link => Err(format!("ordering topics by JetStream: {error}")),
     }
-}
-
-/// Ends the process.
-fn fail(what: &str, error: &dyn std::fmt::Display) -> ! {
-    tracing::error!(%error, "{what} has failed; ending the process");
-    std::process::exit(70)
 }

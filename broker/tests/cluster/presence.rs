@@ -98,7 +98,7 @@ fn who_comes_and_goes_on_any_node_is_told_on_all_and_the_command_lists_all() {
 #[test]
 fn members_are_known_again_when_nats_was_away() {
     let Some(mut server) = NatsServer::start() else { return };
-    let [a, b, _c] = three(&server);
+    let [a, b, c] = three(&server);
     let mut watching = watcher(&a);
     sleep(SETTLE);
     server.kill();
@@ -109,6 +109,11 @@ fn members_are_known_again_when_nats_was_away() {
     server.resume();
     let (came, went) = until(&mut watching, 2);
     assert_eq!((came.len(), went.len()), (1, 0));
+    // A node that is not back yet makes the command fail.
+    for node in [&a, &b, &c] {
+        node.wait_for_metric("altavoz_cluster_up", 1.0, PATIENCE);
+    }
+    sleep(SETTLE);
     assert_eq!(members(&mut watching)["members"].as_array().map(Vec::len), Some(2));
 }
 
