@@ -103,6 +103,18 @@ pub struct Cluster {
     stop: watch::Sender<bool>,
 }
 
+/// Before anybody is let in: the node is not ready before what the other nodes published has been
+/// read, if anything is kept.
+#[cfg(feature = "nats")]
+pub fn begin(config: &Config, metrics: &Metrics) {
+    let is_kept = !stream::plan::Plan::new(config).streams().is_empty();
+    metrics.stream.is_behind.store(is_kept.into(), Ordering::Relaxed);
+}
+
+/// Not in this build.
+#[cfg(not(feature = "nats"))]
+pub fn begin(_: &Config, _: &Metrics) {}
+
 impl Cluster {
     /// Starts the thread, named `cluster`. Does not wait for a connection: NATS may come later.
     ///
@@ -114,8 +126,6 @@ impl Cluster {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let secrets = connection::check(&parts.config.backplane)
             .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
-        // Not ready before what the other nodes published has been read.
-        parts.metrics.stream.is_behind.store(1, Ordering::Relaxed);
         let (stop, stopping) = watch::channel(false);
         let thread = std::thread::Builder::new().name("cluster".into()).spawn(move || {
             let failed = parts.failed;

@@ -126,6 +126,9 @@ impl Server {
         let names = Names::new(&config.backplane, &sys::host_name());
         let is_alone = !config.backplane.is_on();
         let node = if is_alone { 0 } else { names.run };
+        if !is_alone {
+            cluster::begin(&config, &metrics);
+        }
         let (seat, inside) = (!is_alone).then(|| cluster::asking::pair(names)).unzip();
         reload.add(parts::topic_rules(&config, &shared));
         reload.add(parts::token_keys(&config, &shared));

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use broker_proto::handshake::{HeadLimits, HeadScanner, Refusal, Request, Upgrade};
 
@@ -30,6 +31,11 @@ pub(super) const ECHO_PATH: &str = "/echo";
 
 const JSON_PROTOCOL: &str = "altavoz.v1.json";
 const BIN_PROTOCOL: &str = "altavoz.v1.bin";
+
+/// How long after its start a node that reads from NATS lets nobody in, and one that NATS does not let
+/// read.
+const READING_MS: u64 = 30_000;
+const JOINING_MS: u64 = 1_000;
 
 /// What becomes of a connection with a complete head.
 enum Opening {
@@ -95,6 +101,7 @@ impl Worker {
             if (request.method(), request.path()) == ("GET", EVENTS_PATH) {
                 let cookie = &self.core.config.auth_cookie;
                 let asked = Asked::read(&request, &self.origins, !cookie.is_empty())?;
+                self.check_read()?;
                 let token = token_of_stream(&request, cookie)?;
                 return Ok(Opening::Events(asked, self.check_token(token)?));
             }
@@ -117,6 +124,7 @@ impl Worker {
         if self.core.metrics.pressure.get() >= Pressure::Refuse {
             return Err(Refusal::unavailable("memory is short (memory_bytes_max)"));
         }
+        self.check_read()?;
         let grants = match !is_echo && self.core.hub.shared().verifier.is_active() {
             true => {
                 let token = token_of(&request, &upgrade, &self.core.config.auth_cookie)?;
@@ -133,6 +141,22 @@ impl Worker {
             _ => Protocol::Json,
         };
         Ok(Opening::Upgrade(protocol, grants, Compression::of(agreement.as_ref())))
+    }
+
+    /// While a node that has just started reads what its cluster keeps, that would come to
+    /// subscribers as new: nobody is let in, for a while.
+    fn check_read(&self) -> Result<(), Refusal> {
+        let stream = &self.core.metrics.stream;
+        if stream.is_behind.load(Ordering::Relaxed) == 0 {
+            return Ok(());
+        }
+        let is_up = self.core.metrics.cluster.is_up.load(Ordering::Relaxed) != 0;
+        let is_barred = stream.trouble.load(Ordering::Relaxed) != 0;
+        let limit_ms = if is_up && !is_barred { READING_MS } else { JOINING_MS };
+        match self.core.now_ms < limit_ms {
+            true => Err(Refusal::unavailable("the node reads what its cluster keeps, try again")),
+            false => Ok(()),
+        }
     }
 
     /// What the token allows that a handshake shows, if it shows one and tokens are looked at.

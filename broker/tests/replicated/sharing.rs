@@ -1,13 +1,13 @@
 //! What clients of any node find of topics that keep something: under filters, as the last message, in
 //! the history, over HTTP, and after they come back elsewhere.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::support::http;
 use crate::support::ws_client::{Received, WsClient};
-use crate::{Cluster, PATIENCE, answer, client};
+use crate::{Cluster, PATIENCE, answer, client, node};
 
 /// The next message, past notices of new epochs.
 fn message(client: &mut WsClient) -> Value {
@@ -128,4 +128,35 @@ fn a_server_that_lost_its_disk_begins_a_new_epoch_of_which_clients_are_told() {
     let told: Value = serde_json::from_str(&reader.receive_text()).expect("JSON");
     assert_eq!(told["epoch"]["epoch"], again["ok"]["epoch"], "{told}");
     assert_eq!(message(&mut reader)["seq"], 1);
+}
+
+/// What was published before it started is history, and not news.
+#[test]
+fn a_node_that_starts_lets_clients_in_when_it_has_read_what_there_is() {
+    const MESSAGES: u64 = 3_000;
+    let Some(mut cluster) = Cluster::start() else { return };
+    let mut publisher = client(&cluster.brokers[0]);
+    for number in 1..=MESSAGES {
+        let publish = format!(r#"{{"id":1,"op":"publish","topic":"room/1","data":{number}}}"#);
+        publisher.send_text(&publish).expect("it is open");
+    }
+    for number in 1..=MESSAGES {
+        let answer: Value = serde_json::from_str(&publisher.receive_text()).expect("JSON");
+        assert_eq!(answer["ok"]["seq"], number, "{answer}");
+    }
+    drop(cluster.brokers.pop());
+    let late = node(&cluster.server.url(), "d", &[]);
+    let deadline = Instant::now() + PATIENCE;
+    let mut refused = 0;
+    let mut early = loop {
+        match WsClient::connect(late.address(), "/ws", &[]) {
+            Ok(client) => break client,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        refused += 1;
+    };
+    let subscribed = answer(&mut early, r#"{"id":1,"op":"subscribe","topic":"room/1"}"#);
+    assert_eq!(subscribed["ok"]["seq"], MESSAGES, "after {refused} refusals");
+    let more = early.receive(Duration::from_millis(300));
+    assert!(matches!(more, None | Some(Received::Ping(_))), "{more:?}");
 }
