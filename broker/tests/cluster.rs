@@ -27,7 +27,6 @@ use feed::{alone, await_metric, connect, publish};
 use nats::NatsServer;
 use proxy::Proxy;
 use ring::{PATIENCE, Reader, SETTLE, Writer, node, nodes, stop_all};
-use rustix::process::{Pid, Signal, kill_process};
 use support::broker::Broker;
 
 const PAUSE: Duration = Duration::from_millis(4);
@@ -166,10 +165,9 @@ fn a_node_that_stood_still_misses_nothing_that_is_not_announced() {
     let readers = [&a, &b].map(|node| Reader::start(node, "t"));
     sleep(SETTLE);
     let writer = Writer::start(&a, "t", "a", PAUSE);
-    let id = Pid::from_raw(b.process_id() as i32).expect("it runs");
-    kill_process(id, Signal::STOP).expect("it is ours");
+    b.freeze();
     a.wait_for_metric("altavoz_cluster_nodes", 0.0, PATIENCE);
-    kill_process(id, Signal::CONT).expect("it is ours");
+    b.thaw();
     a.wait_for_metric("altavoz_cluster_nodes", 1.0, PATIENCE);
     let sent = stop_all([("a", writer)]);
     for reader in &readers {
@@ -195,14 +193,13 @@ fn x_12_a_node_that_nats_drops_as_too_slow_comes_back_and_tells_what_it_missed()
     }
     let readers = [&a, &b].map(|node| Reader::start(node, "t"));
     sleep(SETTLE);
-    let id = Pid::from_raw(b.process_id() as i32).expect("it runs");
-    kill_process(id, Signal::STOP).expect("it is ours");
+    b.freeze();
     // More than the sockets between them hold.
     let (mut client, filler, count) = (connect(a.address()), "x".repeat(32 * 1024), 1_000);
     for number in 1..=count {
         publish(&mut client, "t", &format!(r#"{{"f":"a","n":{number},"x":"{filler}"}}"#));
     }
-    kill_process(id, Signal::CONT).expect("it is ours");
+    b.thaw();
     b.wait_for_metric("altavoz_cluster_connects_total", 2.0, PATIENCE);
     let sent = [("a".to_owned(), count)].into();
     let [here, there] = readers.each_ref().map(|reader| reader.account_for(&sent));

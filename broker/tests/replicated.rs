@@ -24,7 +24,6 @@ use std::thread;
 use std::time::Duration;
 
 use nats::NatsServer;
-use rustix::process::Signal;
 use serde_json::Value;
 use support::broker::Broker;
 use support::http;
@@ -159,9 +158,9 @@ fn a_broker_that_was_stopped_for_a_while_goes_on_in_the_same_order() {
     let Some(mut cluster) = Cluster::start() else { return };
     let done = cluster.run(false, |cluster| {
         thread::sleep(Duration::from_millis(100));
-        cluster.brokers[0].send_signal(Signal::STOP);
+        cluster.brokers[0].freeze();
         thread::sleep(Duration::from_secs(2));
-        cluster.brokers[0].send_signal(Signal::CONT);
+        cluster.brokers[0].thaw();
     });
     assert!(done >= 2 * EACH, "the others go on: {done}");
 }

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use rustix::process::Signal;
-
 use crate::ledger::{self, Told};
 use crate::namespace::Namespace;
 use crate::nats::NatsServer;
@@ -175,9 +173,9 @@ fn x_11_connections_that_are_slow_one_way_and_break_cost_nothing_acknowledged() 
 fn x_13_a_node_that_stood_still_and_one_that_is_killed_leave_one_order() {
     let Some(mut cluster) = Cluster::start() else { return };
     let told = cluster.bear(0, |cluster| {
-        cluster.brokers[0].send_signal(Signal::STOP);
+        cluster.brokers[0].freeze();
         sleep(Duration::from_secs(2));
-        cluster.brokers[0].send_signal(Signal::CONT);
+        cluster.brokers[0].thaw();
         drop(cluster.brokers.remove(1));
     });
     assert!(done(&told) > 0);

@@ -89,7 +89,7 @@ fn what_a_killed_node_had_acknowledged_is_recovered_on_another_and_on_itself() {
     }
     drop(cluster.brokers.remove(0));
     let url = cluster.server.url();
-    let again = crate::node(&url, "a", &[]);
+    let again = node(&url, "a", &[]);
     again.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
     for broker in [&cluster.brokers[1], &again] {
         broker.wait_for_metric("altavoz_stream_messages_total", 20.0, PATIENCE);

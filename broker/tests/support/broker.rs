@@ -147,9 +147,26 @@ impl Broker {
         self.process.id()
     }
 
-    /// Sends it a signal.
-    pub(crate) fn send_signal(&self, signal: Signal) {
-        self.process.signal(signal);
+    /// Makes it stand still (SIGSTOP), and returns when all of its threads do: on a busy machine that
+    /// takes a while.
+    pub(crate) fn freeze(&self) {
+        self.process.signal(Signal::STOP);
+        let folder = format!("/proc/{}/task", self.process.id());
+        let stands = |task: &fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The name in parentheses may hold spaces; the state follows it.
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        let deadline = Instant::now() + START_LIMIT;
+        while !fs::read_dir(&folder).expect("it runs").flatten().all(|task| stands(&task)) {
+            assert!(Instant::now() < deadline, "it does not stop");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        self.process.signal(Signal::CONT);
     }
 
     /// Asks it to stop (SIGTERM) without waiting.
