@@ -32,8 +32,8 @@ pub(super) const ECHO_PATH: &str = "/echo";
 const JSON_PROTOCOL: &str = "altavoz.v1.json";
 const BIN_PROTOCOL: &str = "altavoz.v1.bin";
 
-/// How long after its start a node that reads from NATS lets nobody in, and one that NATS does not let
-/// read.
+/// How long after its start a node that reads from NATS lets nobody in, and one that has not found
+/// NATS yet.
 const READING_MS: u64 = 30_000;
 const JOINING_MS: u64 = 1_000;
 
@@ -147,12 +147,12 @@ impl Worker {
     /// subscribers as new: nobody is let in, for a while.
     fn check_read(&self) -> Result<(), Refusal> {
         let stream = &self.core.metrics.stream;
-        if stream.is_behind.load(Ordering::Relaxed) == 0 {
+        let is_barred = stream.trouble.load(Ordering::Relaxed) != 0;
+        if stream.is_behind.load(Ordering::Relaxed) == 0 || is_barred {
             return Ok(());
         }
         let is_up = self.core.metrics.cluster.is_up.load(Ordering::Relaxed) != 0;
-        let is_barred = stream.trouble.load(Ordering::Relaxed) != 0;
-        let limit_ms = if is_up && !is_barred { READING_MS } else { JOINING_MS };
+        let limit_ms = if is_up { READING_MS } else { JOINING_MS };
         match self.core.now_ms < limit_ms {
             true => Err(Refusal::unavailable("the node reads what its cluster keeps, try again")),
             false => Ok(()),
