@@ -13,6 +13,7 @@ mod ledger;
 #[cfg(test)]
 mod merging;
 mod part;
+mod peak;
 mod publisher;
 mod pulse;
 mod realtime;
@@ -42,6 +43,7 @@ pub use latest::Latest;
 pub use layout::{Flips, Group, Layout};
 pub use ledger::{HICCUP_NS, Hiccups, Ledger, Tally};
 pub use part::Part;
+pub use peak::Peak;
 pub use pulse::{PULSE_EVERY_NS, Pulse};
 pub use schedule::{Arrivals, DRAWN_MAX, Due, Popularity, Queue, Schedule};
 pub use shared::{Phase, Progress};

@@ -58,5 +58,9 @@ fn more_than_the_rate_asked_for_is_a_fault() {
     let (code, out, result) = ticker(1, "--max-rate 20");
     assert_eq!(code, 5);
     assert!(result["latest"]["over_rate"].as_u64().unwrap() > 0);
+    // 200 messages in half a second.
+    let peak = result["latest"]["peak_per_second"].as_u64().unwrap();
+    assert!((21..=200).contains(&peak), "{peak}");
+    assert_eq!(result["latest"]["max_per_second"], 20.0);
     assert!(out.contains("deliveries above the rate"), "{out}");
 }

@@ -13,7 +13,7 @@ use super::receive::Receipt;
 use super::slow::{SlowBook, last_seq};
 use super::storm::StormBook;
 use super::wire::WireBook;
-use super::{Plan, Split, Spread};
+use super::{Peak, Plan, Split, Spread};
 use crate::account::{Account, Arrival};
 use crate::counts;
 use crate::seconds::Seconds;
@@ -91,6 +91,8 @@ pub struct Ledger {
     has_groups: bool,
     /// What was agreed on below the protocol.
     pub wire: WireBook,
+    /// How much came of the newest alone, where all ask for that.
+    pub peak: Peak,
     /// Which accounts are those of subscriptions to the newest alone; may be shorter.
     #[serde(skip)]
     pub(super) latest: Vec<bool>,
@@ -143,6 +145,7 @@ impl Ledger {
             groups: GroupBook::new(&[]),
             has_groups: false,
             latest: Vec::new(),
+            peak: Peak::default(),
             wire: WireBook::default(),
             progress: super::Progress::default(),
         }
@@ -201,6 +204,9 @@ impl Ledger {
             }
         }
         self.progress.delivered += 1;
+        if is_latest {
+            self.peak.handle_delivery(index, now_ns);
+        }
         let latency_ns = now_ns.saturating_sub(stamp.intended_ns);
         let is_measured = stamp.intended_ns >= measured_from_ns;
         if (index as usize) < self.slow.accounts() {
@@ -235,6 +241,14 @@ impl Ledger {
         if seq > last {
             self.progress.delivered += 1;
             self.last_arrival_ns = now_ns;
+        }
+    }
+
+    /// All subscribers want the newest alone, if the plan says so.
+    pub(super) fn take_latest(&mut self, plan: &Plan) {
+        if plan.latest.is_some() {
+            self.latest = vec![true; self.accounts.len()];
+            self.peak = Peak::of(self.accounts.len());
         }
     }
 

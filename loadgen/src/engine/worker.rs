@@ -114,7 +114,7 @@ impl Worker {
         clients.shrink_to_fit();
         let topics = plan.subscribers_on(index).flat_map(|subscriber| plan.topics_of(subscriber));
         let mut ledger = Ledger::new(&plan, topics);
-        ledger.latest = vec![plan.latest.is_some(); ledger.accounts.len()];
+        ledger.take_latest(&plan);
         if let Some(layout) = &plan.layout {
             ledger.take_groups(layout, plan.subscribers_on(index));
         }

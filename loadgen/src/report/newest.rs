@@ -16,6 +16,8 @@ const SLACK_NS: u64 = 1_000_000_000;
 pub struct Newest {
     /// Deliveries beyond what the rate allows.
     pub over_rate: u64,
+    /// The most messages of one topic that one subscriber got within a second.
+    pub peak_per_second: u64,
     /// When the last message was sent.
     pub last_send_ns: u64,
     /// When the last one arrived.
@@ -24,9 +26,10 @@ pub struct Newest {
 
 impl Newest {
     pub(super) fn settle(&mut self, ledgers: &[Ledger]) {
-        let last = |time: fn(&Ledger) -> u64| ledgers.iter().map(time).max().unwrap_or(0);
-        self.last_send_ns = last(|ledger| ledger.last_send_ns);
-        self.last_arrival_ns = last(|ledger| ledger.last_arrival_ns);
+        let most = |number: fn(&Ledger) -> u64| ledgers.iter().map(number).max().unwrap_or(0);
+        self.last_send_ns = most(|ledger| ledger.last_send_ns);
+        self.last_arrival_ns = most(|ledger| ledger.last_arrival_ns);
+        self.peak_per_second = most(|ledger| ledger.peak.per_second());
     }
 
     /// Adds an account, which `allowed` deliveries may be in.
@@ -57,10 +60,11 @@ pub(super) fn summary(out: &mut String, report: &Report) {
     let totals = &report.totals;
     let rate = latest.max_rate.map_or_else(String::new, |rate| format!(", at most {rate}/s"));
     let line = format!(
-        "of each topic{rate}: {} delivered, {} conflated by request; the newest values were there \
-         {} after the last send",
+        "of each topic{rate}: {} delivered, {} conflated by request; nobody got more than {} of a topic \
+         within a second; the newest values were there {} after the last send",
         grouped(totals.delivered),
         grouped(totals.conflated),
+        grouped(report.newest.peak_per_second),
         text::time(report.newest.settled_ns())
     );
     text::line(out, "the newest", &line);
@@ -71,6 +75,7 @@ pub(super) fn json(report: &Report) -> Value {
     let Some(latest) = report.plan.latest else { return Value::Null };
     json!({
         "max_per_second": latest.max_rate,
+        "peak_per_second": report.newest.peak_per_second,
         "conflated": report.totals.conflated,
         "over_rate": report.newest.over_rate,
         "settled_ms": report.newest.settled_ns() as f64 / 1e6,
@@ -99,9 +104,13 @@ mod tests {
         assert!(super::super::verdict(&report).ends_with("1 newest value too late"));
         report.newest.last_arrival_ns = 0;
         report.newest.add(&report.totals, 7);
+        report.newest.peak_per_second = 5;
         assert_eq!((report.newest.over_rate, report.outcome()), (1, Outcome::Broken));
         let mut out = String::new();
         summary(&mut out, &report);
         assert!(out.contains("of each topic, at most 4/s: 8 delivered, 12 conflated"), "{out}");
+        assert!(out.contains("nobody got more than 5 of a topic within a second"), "{out}");
+        let told = json(&report);
+        assert_eq!((&told["max_per_second"], &told["peak_per_second"]), (&json!(4.0), &json!(5)));
     }
 }
