@@ -89,3 +89,10 @@ fn servers_that_cannot_be_together_are_refused() {
     assert!(text.contains("all are ws:// or all are wss://"), "{text}");
     assert_eq!(code, 2);
 }
+
+#[test]
+fn a_server_for_publishers_is_refused_where_there_are_none() {
+    let (code, text, _) = run("echo --publish-to ws://127.0.0.1:1/ws");
+    assert!(text.contains("--publish-to is for scenarios that have publishers"), "{text}");
+    assert_eq!(code, 2);
+}

@@ -18,7 +18,8 @@ pub struct TargetFlags {
     /// message must come to every subscriber of its topic, whichever server it was published on.
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub targets: Vec<String>,
-    /// The server that all publishers go to, whether or not subscribers do.
+    /// The server that all publishers go to, whether or not subscribers do; not for echo and connect,
+    /// which have none.
     #[arg(long, value_name = "URL")]
     pub publish_to: Option<String>,
 }

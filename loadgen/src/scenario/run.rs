@@ -188,6 +188,14 @@ pub(super) fn unfit(plan: &Plan) -> Option<String> {
     if !protocol.returns_to_sender() && plan.is_round_trip {
         return Some(format!("{name} sends nothing back to its sender: it can't do echo"));
     }
+    let has_publishers = !plan.is_round_trip && !plan.is_holding();
+    if plan.target.servers.are_published_apart() && !has_publishers {
+        return Some(
+            "--publish-to is for scenarios that have publishers: leave it out, and say with --url or \
+             --targets where the connections go"
+                .to_owned(),
+        );
+    }
     let is_single = plan.topics_each == 1 && plan.layout.is_none();
     let has_each_its_own = plan.publishers as usize == plan.topics.len();
     if protocol.has_topic_in_url() && !(is_single && has_each_its_own) {
@@ -227,5 +235,19 @@ mod tests {
         assert!(unfit(&Plan { is_round_trip: true, ..plan(Protocol::Pusher) }).is_some());
         assert_eq!(unfit(&plan(Protocol::Nchan)), None);
         assert!(unfit(&Plan { publishers: 2, ..plan(Protocol::Nchan) }).is_some());
+    }
+
+    #[test]
+    fn a_server_for_publishers_is_for_scenarios_that_have_some() {
+        let mut target = Target::resolve("ws://127.0.0.1:1/", Protocol::Json).unwrap();
+        target.publish_to("ws://127.0.0.1:2/").unwrap();
+        let schedule = Schedule::new(1.0, 0.0, 1.0, 1);
+        let fanout = Plan::new(target, [1, 1, 1], schedule, 64, 1);
+        assert_eq!(unfit(&fanout), None);
+        let echo = Plan { is_round_trip: true, ..fanout.clone() };
+        let connect = Plan { topics_each: 0, ..fanout };
+        for plan in [echo, connect] {
+            assert!(unfit(&plan).unwrap().contains("--publish-to is for scenarios that have"));
+        }
     }
 }

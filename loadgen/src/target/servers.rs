@@ -105,6 +105,12 @@ impl Servers {
         self.subscribed
     }
 
+    /// Whether one of them was named for all publishers.
+    #[must_use]
+    pub fn are_published_apart(&self) -> bool {
+        self.publish_to.is_some()
+    }
+
     /// The number of the server that a subscriber is connected to.
     #[must_use]
     pub fn of_subscriber(&self, subscriber: u32) -> usize {
