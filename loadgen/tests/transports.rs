@@ -61,6 +61,15 @@ fn a_poll_that_asks_for_too_few_asks_again() {
 }
 
 #[test]
+fn a_connection_for_polls_that_is_made_anew_is_nobody_who_came_back() {
+    let broker = RealBroker::start(&["--handshake-timeout-ms", "300"]);
+    let flags = "--subscribers 4 --rate 10 --seconds 2 --transport poll --poll-ms 1500";
+    let run = run("fanout", &broker.url(), USUAL, flags);
+    assert!(of(&run, "/wire/traffic/reconnects") > 0.0);
+    assert_eq!(of(&run, "/connections/rejoined"), 0.0);
+}
+
+#[test]
 fn what_is_no_longer_kept_when_a_poll_comes_is_lost_and_said_to_be() {
     let broker = RealBroker::start(&["--history-messages", "5"]);
     let flags = "--subscribers 10 --rate 400 --transport poll --poll-ms 300";

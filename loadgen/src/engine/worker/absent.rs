@@ -146,7 +146,8 @@ impl Worker {
 
     /// A connection is ready that was there before.
     pub(super) fn handle_back(&mut self, index: usize) {
-        self.ledger.rejoined += 1;
+        // A connection for polls that the server closed in between was never missed.
+        self.ledger.rejoined += u64::from(self.polls.is_none());
         if let Some((storm, nanos)) = self.cut.take_back(index, sys::now_ns()) {
             self.ledger.storm.handle_back(storm, nanos);
         }
