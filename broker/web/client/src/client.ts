@@ -39,6 +39,8 @@ export interface ClientEvents {
 
 interface Asked {
   command: Command;
+  /** What its answer is known by, since it was sent. */
+  id?: number;
   isRepeatable: boolean;
   done(ok: Incoming): void;
   failed(error: AltavozError): void;
@@ -87,7 +89,7 @@ export class Client extends Emitter<ClientEvents> {
       state: (state, detail, retryInMs) => this.#enter(state, detail, retryInMs),
       open: () => void this.#introduce(),
       message: (message) => this.#take(message),
-      probe: () => this.#send({ op: "ping" }, () => {}),
+      probe: () => this.#probe(),
       retries: (code) => code !== UNAUTHORIZED || typeof options.token === "function",
     });
     this.#followPage();
@@ -177,6 +179,7 @@ export class Client extends Emitter<ClientEvents> {
       const { timeoutMs } = this.#options;
       const tooLate = (): void => {
         this.#queue = this.#queue.filter((waiting) => waiting !== asked);
+        if (asked.id !== undefined) this.#asked.delete(asked.id);
         reject(new AltavozError("timeout", `${command.op}: no answer within ${timeoutMs} ms`));
       };
       const timer = setTimeout(tooLate, timeoutMs);
@@ -202,21 +205,21 @@ export class Client extends Emitter<ClientEvents> {
   }
 
   #ask(asked: Asked): void {
-    if (this.#isOpen) this.#send(asked.command, asked.done, asked.failed, asked.isRepeatable);
+    if (this.#isOpen) this.#send(asked);
     else if (this.state === "closed") asked.failed(closedError());
     else if (this.#queue.length < this.#options.queueMax) this.#queue.push(asked);
     else asked.failed(new AltavozError("queue_full", "too many commands wait for a connection"));
   }
 
-  #send(
-    command: Command,
-    done: Asked["done"],
-    failed: Asked["failed"] = (error) => this.emit("error", error),
-    isRepeatable = false,
-  ): void {
-    const id = ++this.#id;
-    this.#asked.set(id, { command, isRepeatable, done, failed });
-    this.#link.send(JSON.stringify({ id, ...command }));
+  #send(asked: Asked): void {
+    const id = (asked.id = ++this.#id);
+    this.#asked.set(id, asked);
+    this.#link.send(JSON.stringify({ id, ...asked.command }));
+  }
+
+  #probe(): void {
+    const failed = (error: AltavozError): void => this.emit("error", error);
+    this.#send({ command: { op: "ping" }, isRepeatable: false, done: () => {}, failed });
   }
 
   /** Says who it is, and then everything that waited for a connection. */
@@ -254,10 +257,11 @@ export class Client extends Emitter<ClientEvents> {
         this.#link.settle();
         resolve(true);
       };
-      this.#send({ op: "connect", token }, accepted, (error) => {
+      const failed = (error: AltavozError): void => {
         if (error.code !== "connection_lost") this.emit("error", error);
         resolve(false);
-      });
+      };
+      this.#send({ command: { op: "connect", token }, isRepeatable: false, done: accepted, failed });
     });
   }
 
@@ -333,7 +337,7 @@ export class Client extends Emitter<ClientEvents> {
     this.#asked.clear();
     const lost = new AltavozError("connection_lost", "the connection was lost before the answer came");
     for (const each of asked) {
-      if (each.isRepeatable && !isFinal) this.#queue.push(each);
+      if (each.isRepeatable) this.#ask(each);
       else each.failed(isFinal ? closedError() : lost);
     }
     if (!isFinal) return;

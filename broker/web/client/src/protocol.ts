@@ -79,7 +79,7 @@ export interface PresenceChange {
 /** The place a message was given. */
 export interface Published extends Position {
   level: string;
-  /** With `count`, over a WebSocket: how many subscriptions of the whole broker it matched. */
+  /** With `count`: how many subscriptions of the whole broker it matched. */
   subscribers?: number;
 }
 

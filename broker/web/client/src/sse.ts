@@ -50,8 +50,9 @@ export class SseSocket implements Socket {
       this.#answer(sent, { session: "" });
     } else if (op === "subscribe" || op === "resume") {
       const before = this.#streams.get(topic);
-      // What is newest then is what a resume begins with.
-      void this.#stream(op === "resume" ? { ...before?.sent, ...sent, last: true } as Sent : sent);
+      // What is newest then is what a resume begins with, wherever the subscription began.
+      const resumed = { ...before?.sent, ...sent, last: true, since: undefined };
+      void this.#stream(op === "resume" ? resumed : sent);
     } else if (op === "unsubscribe" || op === "pause") {
       this.#streams.get(topic)?.stop.abort();
       if (op === "unsubscribe") this.#streams.delete(topic), this.cursors.delete(topic);

@@ -135,6 +135,31 @@ test("a publish whose answer was lost is rejected, a question is asked again", a
   expect(await stats).toMatchObject({ matched: 0 });
 });
 
+test("what was given up is not sent when the connection is back", async () => {
+  const broker = await startBroker();
+  const cable = await layCable(broker.port);
+  const client = open(cable.url, { timeoutMs: 500 });
+  await client.ping();
+  const published = client.publish("t", 1, { msgId: "a" });
+  cable.cut();
+  await expect(published).rejects.toMatchObject({ code: "timeout" });
+  cable.restore();
+  await reaches(client, "connected");
+  expect((await client.publish("t", 2)).seq).toBe(1);
+});
+
+test("what is to be asked again counts among what waits for a connection", async () => {
+  const broker = await startBroker();
+  const cable = await layCable(broker.port);
+  const client = open(cable.url, { queueMax: 2 });
+  await client.ping();
+  const asked = [1, 2, 3].map(() => client.stats());
+  cable.cut();
+  await expect(asked[2]).rejects.toMatchObject({ code: "queue_full" });
+  cable.restore();
+  expect(await Promise.all(asked.slice(0, 2))).toHaveLength(2);
+});
+
 test("a side that has fallen silent is given up", async () => {
   const broker = await startBroker();
   const client = open(broker.url, { silenceMs: 200 });

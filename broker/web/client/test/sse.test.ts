@@ -30,6 +30,20 @@ test("what is said arrives in the order in which it was said, and after what was
   expect((await seen.until(30)).map(({ data }) => data)).toEqual(numbers);
 });
 
+test("a pause delivers nothing, and its end what is newest, wherever the subscription began", async () => {
+  const client = open((await startBroker()).url, { transport: "sse" });
+  const { epoch } = await client.publish("p", 1);
+  await client.publish("p", 2);
+  const prices = client.subscribe<number>("p", { since: { epoch, seq: 1 } });
+  const seen = collect(prices);
+  await seen.until(1);
+  prices.pause();
+  for (const value of [3, 4, 5]) await client.publish("p", value);
+  prices.resume();
+  await client.publish("p", 6);
+  expect((await seen.until(3)).map(({ data }) => data)).toEqual([2, 5, 6]);
+});
+
 test("after a cut what was missed comes here, too", async () => {
   const broker = await startBroker();
   const cable = await layCable(broker.port);

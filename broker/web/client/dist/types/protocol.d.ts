@@ -74,7 +74,7 @@ export interface PresenceChange {
 /** The place a message was given. */
 export interface Published extends Position {
     level: string;
-    /** With `count`, over a WebSocket: how many subscriptions of the whole broker it matched. */
+    /** With `count`: how many subscriptions of the whole broker it matched. */
     subscribers?: number;
 }
 /** The newest messages of a topic that are kept, oldest first. */
