@@ -87,6 +87,15 @@ const scenes = {
     await page.keyboard.press('ArrowRight');
     const focused = await page.evaluate(() => document.activeElement.querySelector('b').textContent);
     assert.equal(focused, shown[2]);
+
+    // Of what is not there nothing stays drawn.
+    await page.fill('#filter', 'no such symbol');
+    await untilText(page, '#shown', '0 of 500');
+    await page.waitForFunction(() => {
+      const canvas = document.querySelector('.board canvas');
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return data.every((value) => value === 0);
+    });
     await page.fill('#filter', '');
 
     await page.locator('#rate').fill('1');

@@ -62,7 +62,10 @@ export class Cells {
   measure() {
     const { gridTemplateColumns, gap, font } = getComputedStyle(this.#board);
     const first = this.#tiles[0]?.item;
-    if (!first) return;
+    if (!first) {
+      this.#isWhole = false;
+      return;
+    }
     const [width, height] = [this.#board.clientWidth, this.#board.clientHeight];
     const scale = devicePixelRatio;
     this.#columns = gridTemplateColumns.split(" ").length;
