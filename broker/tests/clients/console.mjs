@@ -97,6 +97,9 @@ await withChromium(async (browser) => {
   await page.fill('#inspect-topic', 'console/#');
   await page.click('#inspect button');
   await untilText(page, '#messages', 'console/test 1 {"a":1}');
+  await page.fill('#inspect-topic', '$SYS/broker');
+  await page.click('#inspect button');
+  await untilText(page, '#messages', '"uptime_s"');
   await page.fill('#publish-data', 'no JSON');
   await page.click('#publish button');
   await untilText(page, '#publish-result', 'JSON');

@@ -2,7 +2,7 @@
 // of the other files, refreshed every two seconds while someone looks.
 
 import { connect } from "/altavoz.js";
-import { access, at, bytes, clock, duration, make, row, short, show, useKey, whole } from "/assets/console/parts.js";
+import { OWN, access, at, bytes, clock, duration, make, row, short, show, useKey, whole } from "/assets/console/parts.js";
 import { refreshCluster } from "/assets/console/cluster.js";
 import { raiseConnections, refreshConnections } from "/assets/console/connections.js";
 import { raiseSettings, refreshSettings } from "/assets/console/settings.js";
@@ -44,7 +44,7 @@ const times = [];
 const rates = [];
 const past = [];
 
-client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
+client.subscribe(OWN.topic, OWN.options, ({ data }) => {
   const arrived = performance.now();
   const tell = (name, text) => (shown[name].textContent = text);
   at("version").textContent = data.version;
@@ -74,6 +74,11 @@ client.subscribe("$SYS/broker", { last: true }, ({ data }) => {
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const axis = { stroke: () => colour("--quiet"), grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false } };
+/** Up to the newest number; before there is one, up to now. */
+const lastSeconds = () => {
+  const end = times.at(-1) ?? Date.now() / 1000;
+  return [end - SECONDS_SHOWN, end];
+};
 const place = at("chart");
 const chart = new uPlot(
   {
@@ -81,7 +86,7 @@ const chart = new uPlot(
     height: place.clientHeight,
     legend: { show: false },
     cursor: { show: false },
-    scales: { x: { range: (_, _low, high) => [high - SECONDS_SHOWN, high] }, y: { range: (_, _low, high) => [0, high * 1.2 || 1] } },
+    scales: { x: { range: lastSeconds }, y: { range: (_, _low, high) => [0, high * 1.2 || 1] } },
     axes: [{ ...axis, size: 26, space: 90, values: (_, seconds) => seconds.map((s) => clock(s * 1000)) }, { ...axis, size: 56 }],
     series: [{}, { stroke: () => colour("--accent"), fill: () => colour("--accent-faint"), width: 2, points: { show: false } }],
   },

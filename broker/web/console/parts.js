@@ -5,6 +5,12 @@ const KEY = "altavoz-key";
 const SVG = "http://www.w3.org/2000/svg";
 const SPARK = { width: 90, height: 18 };
 
+/**
+ * What the page itself subscribes to. Who follows it must ask for the same: subscriptions of a client
+ * to one topic share their options.
+ */
+export const OWN = { topic: "$SYS/broker", options: { last: true } };
+
 export const at = (id) => document.getElementById(id);
 
 export function make(tag, properties = {}, ...children) {

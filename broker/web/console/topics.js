@@ -2,7 +2,7 @@
 // the page no more than the rows that show; one of them followed live, and publishing by hand.
 
 import { named, without } from "/assets/console/cluster.js";
-import { afterTyping, ask, at, bytes, clock, make, row, short, show, sparkline, whole } from "/assets/console/parts.js";
+import { OWN, afterTyping, ask, at, bytes, clock, make, row, short, show, sparkline, whole } from "/assets/console/parts.js";
 
 const PAGE = 25;
 /** The broker looks at so many thousand topics a request; a search goes on for so many of them. */
@@ -121,7 +121,8 @@ function follow(topic) {
   at("publish-topic").value ||= /[+#]/.test(topic) ? "" : topic;
   at("messages").replaceChildren(make("p", {}, "Nothing yet: what is published from now on shows here."));
   let count = 0;
-  followed = client.subscribe(topic, { last: true, mode: "latest", maxRate: 4 }, (message) => {
+  const options = topic === OWN.topic ? OWN.options : { last: true, mode: "latest", maxRate: 4 };
+  followed = client.subscribe(topic, options, (message) => {
     if (!count) at("messages").replaceChildren();
     count += 1;
     at("messages").prepend(make("p", {}, `${message.topic} ${message.seq} ${textOf(message, VALUE_SHOWN)}`));
