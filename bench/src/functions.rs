@@ -62,12 +62,7 @@ pub fn run(flags: &FunctionsFlags) -> anyhow::Result<()> {
         measure(flags, &tools)?;
     }
     let all = kept::read(&tools.criterion_folder())?;
-    let text = format!(
-        "{}; {} s each, the time of one call.\n\n{}",
-        Machine::here(),
-        flags.seconds,
-        tables(&all)
-    );
+    let text = format!("{}\n\n{}", heading(flags, &Machine::here()), tables(&all));
     writeln!(io::stdout().lock(), "{text}").context("cannot write the tables")?;
     flags.page.as_ref().map_or(Ok(()), |path| page::put(path, "functions", &text))
 }
@@ -91,6 +86,12 @@ fn measure(flags: &FunctionsFlags, tools: &Tools) -> anyhow::Result<()> {
         bail!("{command:?}: {status}");
     }
     Ok(())
+}
+
+/// What the tables are of. For how long the benchmarks ran that are there already, nobody knows.
+fn heading(flags: &FunctionsFlags, machine: &Machine) -> String {
+    let each = if flags.again { String::new() } else { format!("{} s each, ", flags.seconds) };
+    format!("{machine}; {each}the time of one call.")
 }
 
 /// A table for each group: a row for each function, a column for each size.
@@ -126,7 +127,26 @@ fn table(all: &[&Kept]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: FunctionsFlags,
+    }
+
+    #[test]
+    fn of_what_was_measured_before_it_is_not_said_for_how_long() {
+        let heading = |line: &str| {
+            let flags = Line::parse_from(line.split(' ')).flags;
+            heading(&flags, &Machine::here())
+        };
+        assert!(heading("functions --seconds 5").ends_with("; 5 s each, the time of one call."));
+        let again = heading("functions --seconds 5 --again");
+        assert!(again.ends_with("; the time of one call.") && !again.contains("5 s"), "{again}");
+    }
 
     #[test]
     fn a_group_is_a_table_of_functions_and_sizes() {
