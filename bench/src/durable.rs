@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 mod publishers;
 
 use self::publishers::{Answers, Load};
-use crate::figures::{grouped, median};
+use crate::figures::{grouped, median, medians_of};
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::Bench;
@@ -223,10 +223,11 @@ impl Row {
 fn table(flags: &DurableFlags, machine: &Machine, rows: &[Row], alone: f64) -> String {
     let DurableFlags { rounds, seconds, size, .. } = flags;
     let mut out = format!(
-        "Payloads of {size} bytes; medians of {rounds} times {seconds} s. {machine}. The disk alone can \
-         be waited for {} times a second.\n\n\
+        "Payloads of {size} bytes; {}. {machine}. The disk alone can be waited for {} times a \
+         second.\n\n\
          | | `store` | answers a second | p50, ms | p99, ms | messages for each wait | the broker's \
          cores |\n|---|---|--:|--:|--:|--:|--:|\n",
+        medians_of(*rounds, seconds),
         grouped(alone, 0)
     );
     for pattern in PATTERNS {

@@ -1,11 +1,45 @@
-//! Numbers for tables: the middle of several, and digits in groups. Measures nothing; used by what
-//! writes tables.
+//! What stands in tables: the middle of several numbers, digits in groups, notes, and how often was
+//! measured. Measures nothing; used by what writes tables.
 
-/// The middle one, of an even number the greater of the two; none of none.
+use std::fmt::Display;
+
+/// The middle one, of an even number what lies between the two; none of none.
 #[must_use]
 pub fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied()
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    let is_even = values.len().is_multiple_of(2);
+    Some(if is_even { f64::midpoint(values[middle - 1], upper) } else { upper })
+}
+
+/// What a table of medians is of.
+///
+/// ```
+/// assert_eq!(bench::figures::medians_of(3, 4), "medians of 3 rounds of 4 s");
+/// assert_eq!(bench::figures::medians_of(1, 0.5), "one round of 0.5 s");
+/// ```
+#[must_use]
+pub fn medians_of(rounds: u32, seconds: impl Display) -> String {
+    match rounds {
+        1 => format!("one round of {seconds} s"),
+        _ => format!("medians of {rounds} rounds of {seconds} s"),
+    }
+}
+
+/// Remarks for one cell of a Markdown table, each once, in the order in which they first came.
+///
+/// ```
+/// assert_eq!(bench::figures::notes(["a|b", "c", "a|b"]), "a/b; c");
+/// ```
+pub fn notes<'t>(texts: impl IntoIterator<Item = &'t str>) -> String {
+    let mut notes: Vec<&str> = Vec::new();
+    for text in texts {
+        if !text.is_empty() && !notes.contains(&text) {
+            notes.push(text);
+        }
+    }
+    notes.join("; ").replace('|', "/").replace(['\n', '\r'], " ")
 }
 
 /// A number with so many digits behind the point, in groups of three before it.
@@ -33,9 +67,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_an_even_number_is_the_greater_of_the_middle() {
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
         assert_eq!(median(vec![9.0, 1.0, 3.0]), Some(3.0));
-        assert_eq!(median(vec![4.0, 1.0]), Some(4.0));
+        assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
+        assert_eq!(median(vec![8.0, 1.0, 2.0, 4.0]), Some(3.0));
         assert_eq!(median(vec![]), None);
     }
 

@@ -2,7 +2,6 @@
 //! docs/WHY-WEBSOCKET.md. The broker runs alone on one core, afresh for each measurement, the load
 //! generator on another; rounds go there and back. Measures nothing itself: `peers::round` does.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
@@ -13,7 +12,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::figures::median;
+use crate::figures::{median, medians_of, notes};
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::Bench;
@@ -126,8 +125,9 @@ fn table(flags: &TransportsFlags, machine: &Machine, rows: &[(&str, Value)]) -> 
     let TransportsFlags { subscribers, rate, size, rounds, seconds, .. } = flags;
     let _ = writeln!(
         out,
-        "{subscribers} subscribers of one topic, {rate} messages of {size} bytes a second; medians of \
-         {rounds} rounds of {seconds} s. {machine}.\n"
+        "{subscribers} subscribers of one topic, {rate} messages of {size} bytes a second; {}. \
+         {machine}.\n",
+        medians_of(*rounds, seconds)
     );
     out += "| | CPU, µs | bytes in | bytes out | p50, ms | p99, ms | memory, B | |\n";
     out += "|---|--:|--:|--:|--:|--:|--:|---|\n";
@@ -138,9 +138,6 @@ fn table(flags: &TransportsFlags, machine: &Machine, rows: &[(&str, Value)]) -> 
             let values = own.iter().filter_map(|row| row[figure].as_f64()).collect();
             median(values).map_or("–".to_owned(), |value| format!("{:.digits$}", value * scale))
         };
-        let faults: BTreeMap<&str, ()> =
-            own.iter().filter_map(|row| Some((row["fault"].as_str()?, ()))).collect();
-        let faults: Vec<&str> = faults.into_keys().collect();
         let _ = writeln!(
             out,
             "| {name} | {} | {} | {} | {} | {} | {} | {} |",
@@ -150,7 +147,7 @@ fn table(flags: &TransportsFlags, machine: &Machine, rows: &[(&str, Value)]) -> 
             show("p50_us", 1e-3, 2),
             show("p99_us", 1e-3, 2),
             show("connection_bytes", 1.0, 0),
-            faults.join("; "),
+            notes(own.iter().filter_map(|row| row["fault"].as_str())),
         );
     }
     out

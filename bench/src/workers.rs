@@ -15,6 +15,7 @@ use clap::Args;
 
 pub use counting::{Cost, TurnsFlags, cost, turns};
 
+use crate::figures::{medians_of, notes};
 use crate::machine::Machine;
 use crate::page;
 use crate::peers::round::{Bench, Figures};
@@ -107,12 +108,11 @@ fn measure(bench: &Bench, scenario: Scenario, workers: u32) -> anyhow::Result<Fi
 /// The medians in Markdown, and the ratio within a round.
 fn table(flags: &WorkersFlags, rows: &[Row]) -> String {
     let mut out = format!(
-        "{}; broker and load generator on the same cores; medians of {} rounds of {} s.\n\n\
+        "{}; broker and load generator on the same cores; {}.\n\n\
          | load | workers | CPU a delivery, µs | two / one | p50, ms | p99, ms | deliveries/s | |\n\
          |---|--:|--:|--:|--:|--:|--:|---|\n",
         Machine::here(),
-        flags.rounds,
-        flags.seconds,
+        medians_of(flags.rounds, flags.seconds),
     );
     for &scenario in &flags.scenario {
         for workers in [1, 2] {
@@ -121,8 +121,7 @@ fn table(flags: &WorkersFlags, rows: &[Row]) -> String {
             };
             let show = |value: fn(&Figures) -> Option<f64>, scale: f64, digits: usize| {
                 let values = of(workers).filter_map(|row| value(&row.figures)).collect();
-                let spread = Spread::of(values);
-                spread.map_or("–".into(), |spread| format!("{:.digits$}", spread.median * scale))
+                Spread::middle(Spread::of(values), scale, digits)
             };
             let ratios = of(2).filter_map(|two| {
                 let one = of(1).find(|one| one.round == two.round)?;
@@ -135,9 +134,6 @@ fn table(flags: &WorkersFlags, rows: &[Row]) -> String {
                 }
                 _ => String::new(),
             };
-            let mut notes: Vec<&str> =
-                of(workers).filter_map(|row| note_of(&row.figures)).collect();
-            notes.dedup();
             let _ = writeln!(
                 out,
                 "| `{}` | {workers} | {} | {ratio} | {} | {} | {} | {} |",
@@ -146,17 +142,11 @@ fn table(flags: &WorkersFlags, rows: &[Row]) -> String {
                 show(|figures| figures.p50_us, 1e-3, 2),
                 show(|figures| figures.p99_us, 1e-3, 2),
                 show(|figures| figures.deliveries_per_s, 1.0, 0),
-                notes.join("; "),
+                notes(of(workers).filter_map(|row| row.figures.note())),
             );
         }
     }
     out
-}
-
-/// What a reader must know of a measurement.
-fn note_of(figures: &Figures) -> Option<&str> {
-    let weak = figures.trust.as_deref().filter(|trust| *trust != "VALID");
-    figures.fault.as_deref().or(weak)
 }
 
 #[cfg(test)]
@@ -184,8 +174,25 @@ mod tests {
         let text = table(&flags, &rows);
         assert!(text.contains("| `fan` | 1 | 2.500 |  | – | – | – |  |"), "{text}");
         assert!(text.contains("| `fan` | 2 | 4.000 | 1.75 (1.50–2.00) | – | – | – |  |"), "{text}");
+        assert!(text.contains("; medians of 3 rounds of 4 s."), "{text}");
         rows[0].figures = Figures::failed("3 lost".into());
         let text = table(&flags, &rows);
         assert!(text.contains("| `fan` | 1 | 4.000 |  | – | – | – | 3 lost |"), "{text}");
+    }
+
+    #[test]
+    fn a_note_stands_once_and_in_one_cell() {
+        use clap::Parser as _;
+
+        let flags = Line::parse_from(["workers", "--scenario", "fan", "--rounds", "1"]).flags;
+        let row = |round, fault: &str| Row {
+            scenario: Scenario::Fan,
+            round,
+            workers: 1,
+            figures: Figures::failed(fault.to_owned()),
+        };
+        let text = table(&flags, &[row(1, "a|b\nc"), row(2, "3 lost"), row(3, "a|b\nc")]);
+        assert!(text.contains("| `fan` | 1 | – |  | – | – | – | a/b c; 3 lost |"), "{text}");
+        assert!(text.contains("; one round of 4 s."), "{text}");
     }
 }

@@ -46,10 +46,11 @@ const CORES: Column =
 const LOST: Column = column("lost", "/deliveries/lost", Told::Sum);
 const P99: Column = column("p99, ms", "/latency_us/p99", Told::Median).scaled(1e-3, 2);
 
-const LATEST: [Column; 8] = [
+const LATEST: [Column; 9] = [
     column("deliveries a second", "/deliveries/per_second", Told::Median),
     column("conflated", "/deliveries/conflated", Told::Median),
-    column("most a second of a symbol", "/latest/max_per_second", Told::Most).scaled(1.0, 1),
+    column("of a symbol a second: asked for", "/latest/max_per_second", Told::Most).scaled(1.0, 1),
+    column("and came at most", "/latest/peak_per_second", Told::Most),
     column("over the rate", "/latest/over_rate", Told::Sum),
     column("newest there after, ms", "/latest/settled_ms", Told::Most),
     LOST,
@@ -111,7 +112,7 @@ pub(super) fn table(
     let of = match (quick, rounds) {
         (true, _) => "One quick round, which says nothing of speed".to_owned(),
         (false, 1) => "One round".to_owned(),
-        (false, _) => format!("Medians of {rounds} rounds"),
+        (false, _) => format!("Medians of {rounds} rounds{}", but_for(columns)),
     };
     let mut out = format!("{of}. {machine}.\n\n| |");
     columns.iter().for_each(|column| out += &format!(" {} |", column.head));
@@ -126,6 +127,17 @@ pub(super) fn table(
         let _ = writeln!(out, " {} |", says(at, rows));
     }
     out
+}
+
+/// Which columns are no medians.
+fn but_for(columns: &[Column]) -> String {
+    let named = |told, words: &str| {
+        let heads = columns.iter().filter(|column| column.told == told);
+        let heads: Vec<_> = heads.map(|column| format!("`{}`", column.head)).collect();
+        (!heads.is_empty()).then(|| format!("; {words} of {}", heads.join(", ")))
+    };
+    let named = [named(Told::Sum, "the sum"), named(Told::Most, "the greatest")];
+    named.into_iter().flatten().collect()
 }
 
 impl Column {
@@ -235,11 +247,29 @@ mod tests {
         ];
         let rows: Vec<&Row> = rows.iter().collect();
         let text = table(Study::Kept, false, 2, &Machine::here(), &rows);
-        assert!(text.starts_with("Medians of 2 rounds. "), "{text}");
-        let nothing = "| nothing | 100,000 | 0 | 2 | 0.200 | – | VALID |";
+        let of = "Medians of 2 rounds; the sum of `not sent`, `lost`. ";
+        assert!(text.starts_with(of), "{text}");
+        let nothing = "| nothing | 100,000 | 0 | 2 | 0.150 | – | VALID |";
         assert!(text.contains(nothing), "{text}");
-        let kept = "| 100,000 | 0 | 2 | 0.300 | 1.50 (1.10 to 1.50) | 1 VALID, 1 SUSPECT |";
+        let kept = "| 100,000 | 0 | 2 | 0.205 | 1.30 (1.10 to 1.50) | 1 VALID, 1 SUSPECT |";
         assert!(text.contains(kept), "{text}");
+    }
+
+    #[test]
+    fn the_rate_that_was_asked_for_stands_beside_what_came() {
+        let latest = json!({"max_per_second": 2.0, "peak_per_second": 3, "over_rate": 0});
+        let row =
+            Row { study: Study::Latest, case: 1, round: 1, result: json!({"latest": latest}) };
+        let text = table(Study::Latest, false, 3, &Machine::here(), &[&row]);
+        assert!(
+            text.contains("of a symbol a second: asked for | and came at most | over"),
+            "{text}"
+        );
+        assert!(text.contains("| – | – | 2.0 | 3 | 0 |"), "{text}");
+        assert!(
+            text.contains("; the sum of `over the rate`, `lost`; the greatest of `of a"),
+            "{text}"
+        );
     }
 
     #[test]

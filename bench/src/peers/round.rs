@@ -103,14 +103,11 @@ impl Bench {
     /// If a program does not start, or the load generator does not come to a result.
     pub fn run(&self, contender: Contender, scenario: Scenario) -> anyhow::Result<Figures> {
         let port = free_port()?;
-        let command = &mut contender.command(&self.tools, port)?;
-        let (server, idle_us) = self.start(command, port)?;
-        let flags = scenario.flags(self.idle_connections);
-        let mut load = contender.loadgen_flags(port);
-        load.extend(flags.split(' ').skip(1).map(str::to_owned));
-        let subcommand = flags.split(' ').next().unwrap_or_default();
-        let seconds = f64::from(self.seconds);
-        let result = self.load(subcommand, &load, &contender.url(port), server.id(), seconds)?;
+        let server = self.start(&mut contender.command(&self.tools, port)?, port)?;
+        let idle_us = server.idle_us()?;
+        let target = Target { url: contender.url(port), flags: contender.loadgen_flags(port) };
+        let load = scenario.flags(self.idle_connections);
+        let result = self.load(&server, &target, &load, f64::from(self.seconds))?;
         Ok(Figures::read(&result, idle_us))
     }
 
@@ -121,15 +118,10 @@ impl Bench {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_broker(&self, command: &mut Command, load: &str) -> anyhow::Result<(Value, f64)> {
-        let port = free_port()?;
-        command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        let (server, idle_us) = self.start(command, port)?;
-        let mut words = load.split(' ').map(str::to_owned);
-        let subcommand = words.next().unwrap_or_default();
-        let flags: Vec<_> = words.collect();
-        let url = format!("ws://127.0.0.1:{port}/ws");
-        let seconds = f64::from(self.seconds);
-        Ok((self.load(&subcommand, &flags, &url, server.id(), seconds)?, idle_us))
+        let (broker, port) = self.start_broker(command)?;
+        let idle_us = broker.idle_us()?;
+        let result = self.load(&broker, &Target::broker(port), load, f64::from(self.seconds))?;
+        Ok((result, idle_us))
     }
 
     /// The same broker under the load generator for so many seconds; these may be parts of one.
@@ -143,20 +135,14 @@ impl Bench {
         seconds: f64,
     ) -> anyhow::Result<Value> {
         let (broker, port) = self.start_broker(command)?;
-        let mut words = load.split(' ').map(str::to_owned);
-        let subcommand = words.next().unwrap_or_default();
-        let flags: Vec<_> = words.collect();
-        let url = format!("ws://127.0.0.1:{port}/ws");
-        self.load(&subcommand, &flags, &url, broker.id(), seconds)
+        self.load(&broker, &Target::broker(port), load, seconds)
     }
 
     /// The broker as it is started by `command` but for its address, listening on the port.
     pub(crate) fn start_broker(&self, command: &mut Command) -> anyhow::Result<(Process, u16)> {
         let port = free_port()?;
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
-        let mut broker = Process::start(command, self.server_cores, self.tools.said("server"))?;
-        broker.wait_for_port(port)?;
-        Ok((broker, port))
+        Ok((self.start(command, port)?, port))
     }
 
     /// The cores for the load.
@@ -164,35 +150,32 @@ impl Bench {
         self.generator_cores
     }
 
-    /// A server that listens, and the processor time that it uses in a second without connections.
-    fn start(&self, command: &mut Command, port: u16) -> anyhow::Result<(Process, f64)> {
+    /// A server that listens on the port.
+    fn start(&self, command: &mut Command, port: u16) -> anyhow::Result<Process> {
         let mut server = Process::start(command, self.server_cores, self.tools.said("server"))?;
         server.wait_for_port(port)?;
-        sleep(NAP);
-        let before = Usage::of(server.id()).context("the server has ended")?;
-        sleep(IDLE);
-        let after = Usage::of(server.id()).context("the server has ended")?;
-        let idle_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64 / IDLE.as_secs_f64();
-        Ok((server, idle_ns / 1e3))
+        Ok(server)
     }
 
+    /// The load generator's result; `load` is its subcommand with flags.
     fn load(
         &self,
-        subcommand: &str,
-        flags: &[String],
-        url: &str,
-        pid: u32,
+        server: &Process,
+        target: &Target,
+        load: &str,
         seconds: f64,
     ) -> anyhow::Result<Value> {
         let path = self.tools.result();
+        let mut words = load.split(' ');
         let mut command = Command::new(self.tools.own("loadgen"));
         command
-            .arg(subcommand)
+            .args(words.next())
             .args(["--quiet", "--allow-invalid", "--threads", "1"])
             .args(["--seconds", &seconds.to_string()])
-            .args(["--url", url])
-            .args(["--target-pid", &pid.to_string()])
-            .args(flags)
+            .args(["--url", &target.url])
+            .args(["--target-pid", &server.id().to_string()])
+            .args(&target.flags)
+            .args(words)
             .arg("--json")
             .arg(&path);
         let said = self.tools.said("loadgen");
@@ -204,6 +187,18 @@ impl Bench {
             bail!("the server did not take the connections: {}", generator.last_words());
         }
         Ok(serde_json::from_str(&text)?)
+    }
+}
+
+/// Where the load goes, and how a server of its kind is spoken to.
+struct Target {
+    url: String,
+    flags: Vec<String>,
+}
+
+impl Target {
+    fn broker(port: u16) -> Self {
+        Self { url: format!("ws://127.0.0.1:{port}/ws"), flags: Vec::new() }
     }
 }
 
@@ -241,6 +236,13 @@ impl Figures {
             Some(fault) => Self::failed(fault),
             None => figures,
         }
+    }
+
+    /// What a reader must know of the round; none if all was well.
+    #[must_use]
+    pub fn note(&self) -> Option<&str> {
+        let weak = self.trust.as_deref().filter(|trust| *trust != "VALID");
+        self.fault.as_deref().or(weak)
     }
 
     /// In one line, for who waits.
@@ -319,6 +321,16 @@ impl Process {
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The processor time that it uses in a second without connections, in microseconds.
+    fn idle_us(&self) -> anyhow::Result<f64> {
+        sleep(NAP);
+        let before = Usage::of(self.id()).context("the server has ended")?;
+        sleep(IDLE);
+        let after = Usage::of(self.id()).context("the server has ended")?;
+        let idle_ns = after.cpu_ns.saturating_sub(before.cpu_ns) as f64 / IDLE.as_secs_f64();
+        Ok(idle_ns / 1e3)
     }
 
     fn wait_for_port(&mut self, port: u16) -> anyhow::Result<()> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::contender::Contender;
 use super::round::Figures;
 use super::scenario::Scenario;
+use crate::figures::{grouped, median, notes};
 
 /// A scenario's rounds.
 #[derive(Clone, Debug)]
@@ -108,19 +109,8 @@ impl Table {
         Spread::of(ratios.collect())
     }
 
-    fn note(&self, contender: Contender) -> String {
-        let mut notes: Vec<String> = Vec::new();
-        let mut add = |note: String| {
-            if !note.is_empty() && !notes.contains(&note) {
-                notes.push(note);
-            }
-        };
-        for (_, figures) in self.of(contender) {
-            add(figures.fault.clone().unwrap_or_default());
-            let is_weak = figures.trust.as_deref().is_some_and(|trust| trust != "VALID");
-            add(if is_weak { figures.trust.clone().unwrap_or_default() } else { String::new() });
-        }
-        notes.join("; ").replace('|', "/").replace('\n', " ")
+    fn notes(&self, contender: Contender) -> String {
+        notes(self.of(contender).filter_map(|(_, figures)| figures.note()))
     }
 
     fn write_messages(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,7 +121,7 @@ impl Table {
         writeln!(f, "|---|--:|--:|--:|--:|--:|--:|---|")?;
         for contender in self.contenders() {
             let show = |value: fn(&Figures) -> Option<f64>, scale: f64, digits: usize| {
-                median(self.spread(contender, value), scale, digits)
+                Spread::middle(self.spread(contender, value), scale, digits)
             };
             writeln!(
                 f,
@@ -143,7 +133,7 @@ impl Table {
                 show(|figures| figures.p99_us, 1e-3, 2),
                 show(|figures| figures.deliveries_per_s, 1.0, 0),
                 show(|figures| figures.generator_share, 1.0, 2),
-                self.note(contender),
+                self.notes(contender),
             )?;
         }
         Ok(())
@@ -157,7 +147,7 @@ impl Table {
         writeln!(f, "|---|--:|--:|--:|--:|---|")?;
         for contender in self.contenders() {
             let show = |value: fn(&Figures) -> Option<f64>, digits: usize| {
-                median(self.spread(contender, value), 1.0, digits)
+                Spread::middle(self.spread(contender, value), 1.0, digits)
             };
             writeln!(
                 f,
@@ -167,7 +157,7 @@ impl Table {
                 show(|figures| figures.connect_us, 1),
                 self.ratio_text(contender, |figures| figures.connect_us),
                 show(|figures| figures.connects_per_s, 0),
-                self.note(contender),
+                self.notes(contender),
             )?;
         }
         Ok(())
@@ -198,35 +188,16 @@ impl fmt::Display for Table {
 }
 
 impl Spread {
-    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
-        values.sort_by(f64::total_cmp);
-        let (least, greatest) = (*values.first()?, *values.last()?);
-        let middle = values.len() / 2;
-        let median = match values.len() % 2 {
-            0 => f64::midpoint(values[middle - 1], values[middle]),
-            _ => values[middle],
-        };
-        Some(Self { median, least, greatest })
+    pub(crate) fn of(values: Vec<f64>) -> Option<Self> {
+        let least = values.iter().copied().reduce(f64::min)?;
+        let greatest = values.iter().copied().reduce(f64::max)?;
+        Some(Self { median: median(values)?, least, greatest })
     }
-}
 
-fn median(spread: Option<Spread>, scale: f64, digits: usize) -> String {
-    spread.map_or("–".into(), |spread| {
-        let text = format!("{:.digits$}", spread.median * scale);
-        if digits == 0 { grouped(&text) } else { text }
-    })
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(digits: &str) -> String {
-    let mut text = String::new();
-    for (at, digit) in digits.char_indices() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+    /// The middle alone, as a cell.
+    pub(crate) fn middle(spread: Option<Self>, scale: f64, digits: usize) -> String {
+        spread.map_or("–".into(), |spread| grouped(spread.median * scale, digits))
     }
-    text
 }
 
 #[cfg(test)]
