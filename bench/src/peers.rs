@@ -105,18 +105,19 @@ const BESIDE_SECONDS: u32 = 4;
 pub fn run(flags: &PeersFlags) -> anyhow::Result<()> {
     let bench = Bench::prepare(flags.seconds, flags.idle_connections)?;
     let field = Field::new(flags, bench);
-    let began = Instant::now();
     let limit = flags.minutes.map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+    let began = Instant::now();
+    let is_over = || limit.is_some_and(|limit| began.elapsed() >= limit);
     let mut tables: Vec<Table> = flags.scenarios().iter().copied().map(Table::new).collect();
     note(&field.outlook(flags));
     'rounds: for number in 1..=flags.rounds {
         for at in 0..tables.len() {
-            if limit.is_some_and(|limit| began.elapsed() >= limit) {
+            field.measure(number, &mut tables[at], is_over);
+            keep(flags, &field.versions(), &tables)?;
+            if is_over() {
                 note("the time is over");
                 break 'rounds;
             }
-            field.measure(number, &mut tables[at]);
-            keep(flags, &field.versions(), &tables)?;
         }
     }
     tables.retain(|table| table.rounds() > 0);
@@ -169,8 +170,8 @@ impl Field {
         format!("{runs} measurements in {} rounds, about {minutes} minutes", flags.rounds)
     }
 
-    /// One round: every server once, the broker twice.
-    fn measure(&self, number: u32, table: &mut Table) {
+    /// One round: every server once, the broker twice; fewer if the time is over before.
+    fn measure(&self, number: u32, table: &mut Table, is_over: impl Fn() -> bool) {
         let scenario = table.scenario();
         let is_tried =
             |peer: &Contender| peer.fits(scenario) && table.failures(*peer) < FAILURES_MAX;
@@ -183,13 +184,16 @@ impl Field {
             order.reverse();
         }
         for contender in order {
+            if is_over() {
+                break;
+            }
             note(&format!("{} · round {number} · {}", scenario.name(), contender.name()));
             let outcome = self.bench.run(contender, scenario);
             let figures = outcome.unwrap_or_else(|error| Figures::failed(format!("{error:#}")));
             note(&format!("    {}", figures.line()));
             table.add(number, contender, figures);
         }
-        if number == 1 {
+        if number == 1 && table.rounds() > 0 {
             for (peer, why) in self.missing.iter().filter(|(peer, _)| peer.fits(scenario)) {
                 table.add(number, *peer, Figures::failed(why.clone()));
             }
