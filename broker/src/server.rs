@@ -391,13 +391,8 @@ fn spawn(index: usize, core: Option<usize>, worker: Worker) -> io::Result<JoinHa
         {
             tracing::warn!(worker = index, core, "could not pin the worker to its core");
         }
-        let run = std::panic::AssertUnwindSafe(|| worker.run());
-        let ended = std::panic::catch_unwind(run);
-        if !matches!(ended, Ok(Ok(()))) {
-            // Its connections are gone and its topics would wait for it: better to start anew.
-            tracing::error!(worker = index, ?ended, "a worker has failed; ending the process");
-            std::process::exit(FAILED);
-        }
+        // Its connections are gone and its topics would wait for it: better to start anew.
+        sys::run_or_exit(&format!("worker-{index}"), || worker.run());
     })
 }
 

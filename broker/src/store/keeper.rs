@@ -24,6 +24,7 @@ use crate::hub::log::{Entry, Log, Pending, Work};
 use crate::hub::topic::Topic;
 use crate::hub::workers::WorkerSet;
 use crate::metrics::{Metrics, StoreMetrics};
+use crate::sys;
 
 /// Bytes of a frame after which the next one begins: a burst need not be in memory twice.
 pub(super) const FRAME_BYTES: usize = 4 * 1024 * 1024;
@@ -33,6 +34,9 @@ const LAZY_SYNC: Duration = Duration::from_secs(1);
 const RETRY: Duration = Duration::from_secs(1);
 /// How long the thread sleeps at most.
 const REST: Duration = Duration::from_secs(1);
+
+/// What the thread is called.
+const NAME: &str = "store";
 
 const NO_ROOM: &str = "the store has no room";
 const CLOSED: &str = "the store is closed until the broker is restarted: the disk failed";
@@ -45,13 +49,19 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts it.
+    /// Starts it. If it fails, the process ends: stored topics would wait for it for ever.
     ///
     /// # Errors
     /// The system gives no more threads.
     pub(super) fn start(keeping: Keeping) -> io::Result<Self> {
         let bell = keeping.bell.clone();
-        let thread = thread::Builder::new().name("store".into()).spawn(|| keeping.run())?;
+        let run = || {
+            sys::run_or_exit(NAME, || {
+                keeping.run();
+                Ok(())
+            });
+        };
+        let thread = thread::Builder::new().name(NAME.into()).spawn(run)?;
         Ok(Self { thread, bell })
     }
 
@@ -59,7 +69,7 @@ impl Keeper {
     /// publish any more.
     pub fn stop(self) {
         self.bell.stop();
-        // A panic in it has been logged, and what it left undone can't be done from here.
+        // Had it panicked, the process would have ended.
         let _ = self.thread.join();
     }
 }
