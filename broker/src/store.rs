@@ -22,9 +22,8 @@ use std::time::{Duration, Instant};
 use broker_proto::command::{Epoch, Payload};
 use broker_proto::topic::Topic as TopicName;
 
-use crate::config::KEEP_MS_MAX;
 use crate::config::rules::{Rules, Store};
-use crate::config::store::Store as Settings;
+use crate::config::{Config, KEEP_MS_MAX};
 use crate::hub::Shared;
 use crate::hub::commits::Restored;
 use crate::hub::desk::Desk;
@@ -63,6 +62,8 @@ pub struct Opened {
     topics: Vec<Stored>,
     bell: Bell,
     bytes_max: u64,
+    /// When it was opened, and what the time of day was then.
+    at: Instant,
     unix_ms: u64,
     started_unix_ms: u64,
 }
@@ -97,6 +98,16 @@ pub enum StoreError {
     /// A newer or older broker has written it.
     #[error("{0} was written by another version of the broker")]
     Version(PathBuf),
+    /// More topics are stored than there may be; those above would be lost.
+    #[error(
+        "{topics} topics are stored, and topics_max is {topics_max}: set it to as many or more"
+    )]
+    Topics {
+        /// How many are stored.
+        topics: u64,
+        /// The limit.
+        topics_max: u64,
+    },
 }
 
 impl StoreError {
@@ -110,25 +121,21 @@ impl StoreError {
 }
 
 impl Opened {
-    /// Takes the folder and reads what is there, of it as much as `rules` keep and
-    /// `history_bytes_max` bytes of memory hold. `unix_ms` is the time of day.
+    /// Takes the folder and reads what is there, of it as much as the rules of these settings keep
+    /// and `history_total_bytes_max` bytes of memory hold. `unix_ms` is the time of day.
     ///
     /// # Errors
     /// [`StoreError`]. What is damaged is none: it is left out, and said in the log and in
     /// `metrics`.
-    pub fn open(
-        settings: &Settings,
-        rules: &Rules,
-        history_bytes_max: u64,
-        unix_ms: u64,
-        metrics: &StoreMetrics,
-    ) -> Result<Self, StoreError> {
+    pub fn open(config: &Config, unix_ms: u64, metrics: &StoreMetrics) -> Result<Self, StoreError> {
+        let (opened_at, rules, settings) = (Instant::now(), Rules::new(config), &config.store);
         let at = StoreError::at(&settings.dir);
         let folder = Folder::open(&settings.dir).map_err(at)?;
         let found = folder.segments().map_err(at)?;
-        let (index, sources) = read(&found, rules, metrics)?;
+        let (index, sources) = read(&found, &rules, metrics)?;
         let total = index.messages();
-        // Later than every epoch of an earlier run, though the clock may have been set back.
+        // Later than every epoch that is stored, though the clock may have been set back. Epochs of
+        // an earlier run that were of other topics are earlier too, unless it was.
         let unix_ms_least = (index.newest_epoch() >> 20) + 1;
         let base_ms = unix_ms.max(unix_ms_least);
         let mut minted = 0;
@@ -136,7 +143,11 @@ impl Opened {
             minted += 1;
             (base_ms << 20) + minted
         });
-        let squeezed = fit(&mut topics, history_bytes_max);
+        let (stored, topics_max) = (topics.len() as u64, config.topics_max.into());
+        if stored > topics_max {
+            return Err(StoreError::Topics { topics: stored, topics_max });
+        }
+        let squeezed = fit(&mut topics, config.history_total_bytes_max);
         if squeezed > 0 {
             tracing::warn!(
                 messages = squeezed,
@@ -159,7 +170,8 @@ impl Opened {
         );
         let started_unix_ms = base_ms + (minted >> 20) + u64::from(minted > 0);
         let (bell, bytes_max) = (Bell::default(), settings.bytes_max);
-        Ok(Self { disk, sources, topics, bell, bytes_max, unix_ms, started_unix_ms })
+        let at = opened_at;
+        Ok(Self { disk, sources, topics, bell, bytes_max, at, unix_ms, started_unix_ms })
     }
 
     /// The time of day at which the broker's own epochs are to begin: now, or somewhat later if
@@ -190,24 +202,24 @@ impl Opened {
     /// Puts back what was kept and starts the thread. Nobody may have been let in yet.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// The system gives no more threads, or there are topics already and not all of these fit.
     pub fn start(self, parts: Parts) -> io::Result<Keeper> {
         let Parts { shared, desk, metrics, started } = parts;
-        let now_ms = started.elapsed().as_millis() as u64;
-        let clock = Clock { started, began_unix_ms: self.unix_ms.saturating_sub(now_ms) };
+        // Ages count from when it was opened, however long reading has taken since.
+        let opened_ms = self.at.saturating_duration_since(started).as_millis() as u64;
+        let clock = Clock { started, began_unix_ms: self.unix_ms.saturating_sub(opened_ms) };
         let mut book = Book::default();
         for stored in &self.topics {
             let Ok(name) = TopicName::new(&stored.name) else { continue };
             let messages = self.messages(stored);
             let kept = messages.iter().map(|message| message.restored(self.unix_ms));
             let epoch = Epoch::new(stored.epoch);
-            match shared.restore(name, epoch, stored.seq, kept, now_ms) {
-                Ok(topic) => book.enter(topic, stored.id),
-                Err(error) => {
-                    tracing::error!(topics_max = error.topics_max, "more topics are stored");
-                    break;
-                }
-            }
+            let restored = shared.restore(name, epoch, stored.seq, kept, opened_ms);
+            let topic = restored.map_err(|full| {
+                let topics = self.topics.len() as u64;
+                io::Error::other(StoreError::Topics { topics, topics_max: full.topics_max })
+            })?;
+            book.enter(topic, stored.id);
         }
         Keeper::start(Keeping {
             shared,
@@ -315,3 +327,6 @@ fn note_news(disk: &mut Disk, topics: &[Stored]) -> io::Result<()> {
     }
     disk.append(&mut frame, mark, Room::Any).and_then(|()| disk.sync()).map_err(io::Error::other)
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,6 @@ use std::io;
 use std::time::Instant;
 
 use crate::config::Config;
-use crate::config::rules::Rules;
 use crate::hub::ways::Ways;
 use crate::metrics::Metrics;
 use crate::store::Opened;
@@ -29,9 +28,7 @@ pub(super) fn open(config: &Config, metrics: &Metrics, unix_ms: u64) -> io::Resu
     if config.store.dir.as_os_str().is_empty() {
         return Ok(Stored { opened: None, ways, started: now, unix_ms });
     }
-    let (rules, kept_max) = (Rules::new(config), config.history_total_bytes_max);
-    let opened = Opened::open(&config.store, &rules, kept_max, unix_ms, &metrics.store)
-        .map_err(io::Error::other)?;
+    let opened = Opened::open(config, unix_ms, &metrics.store).map_err(io::Error::other)?;
     ways.disk = Some(opened.log(config.mailbox_bytes_max));
     let started = now.checked_sub(opened.oldest_age()).unwrap_or(now);
     let unix_ms = opened.started_unix_ms();
