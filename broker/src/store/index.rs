@@ -167,7 +167,7 @@ impl Index {
             let Limits { age_ms, level, .. } = topic.limits;
             topic.is_news |= topic.level != level;
             topic.level = level;
-            topic.spots.retain(|spot| unix_ms.saturating_sub(spot.at_unix_ms) < age_ms);
+            topic.forget_until(|spot| unix_ms.saturating_sub(spot.at_unix_ms) >= age_ms);
         }
         topics
     }
@@ -193,6 +193,13 @@ impl Stored {
         while self.spots.len() > self.limits.messages {
             self.spots.pop_front();
         }
+    }
+
+    /// Leaves those behind the last that is too old. What comes after one is kept no longer than
+    /// that, though the clock may have been set back between the two.
+    fn forget_until(&mut self, is_too_old: impl Fn(&Spot) -> bool) {
+        let last = self.spots.iter().rposition(is_too_old);
+        self.spots.drain(..last.map_or(0, |last| last + 1));
     }
 
     /// Leaves the messages that end with the newest one there is without a hole; false if there
@@ -262,8 +269,12 @@ mod tests {
     }
 
     fn message(id: u64, seq: u64) -> Piece<'static> {
+        message_at(id, seq, 500)
+    }
+
+    fn message_at(id: u64, seq: u64, at_unix_ms: u64) -> Piece<'static> {
         let payload = Payload::Json(b"12345678");
-        Piece::Record(Record::Message(MessageRecord { id, seq, at_unix_ms: 500, payload }), seq)
+        Piece::Record(Record::Message(MessageRecord { id, seq, at_unix_ms, payload }), seq)
     }
 
     fn seqs(topic: &Stored) -> Vec<u64> {
@@ -364,6 +375,19 @@ mod tests {
         assert_eq!(left, [(4, 0)], "the later of one name, and nothing else");
         let topics = index(vec![topic(1, Level::Durable, "a"), message(1, 7)]).finish(2_000, || 9);
         assert_eq!((topics[0].epoch, topics[0].seq, seqs(&topics[0])), (1, 7, vec![]), "its age");
+    }
+
+    #[test]
+    fn what_is_left_ends_with_the_newest_though_the_clock_was_set_back() {
+        let left = |times: [u64; 3]| {
+            let mut pieces = vec![topic(1, Level::Durable, "a")];
+            pieces.extend((1..).zip(times).map(|(seq, at_ms)| message_at(1, seq, at_ms)));
+            let topics = index(pieces).finish(3_000, || panic!("no new epoch"));
+            (topics[0].seq, seqs(&topics[0]))
+        };
+        assert_eq!(left([2_500, 2_600, 1_000]), (3, vec![]), "the newest is too old");
+        assert_eq!(left([2_500, 1_000, 2_600]), (3, vec![3]));
+        assert_eq!(left([1_000, 2_500, 2_600]), (3, vec![2, 3]));
     }
 
     #[test]
