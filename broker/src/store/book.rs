@@ -62,7 +62,7 @@ impl Book {
         }
         if page.told != segment {
             page.told = segment;
-            page.tell(page.seq, frame);
+            page.tell(page.level, page.seq, frame);
         }
         page.id
     }
@@ -90,17 +90,11 @@ impl Book {
         self.topics.get(&hub_id).map(|page| &page.topic)
     }
 
-    /// Tells the segment of a topic again, with the seq of its newest message; its number.
-    pub(super) fn tell(
-        &mut self,
-        hub_id: u64,
-        seq: u64,
-        segment: u64,
-        frame: &mut Frame,
-    ) -> Option<u64> {
-        let page = self.topics.get_mut(&hub_id)?;
-        (page.told, page.level) = (segment, level_of(page.topic.rule().store));
-        page.tell(seq, frame);
+    /// Tells a copy of a topic, with the seq of its newest message; its number. The segment at hand
+    /// hears nothing of that.
+    pub(super) fn tell(&self, hub_id: u64, seq: u64, frame: &mut Frame) -> Option<u64> {
+        let page = self.topics.get(&hub_id)?;
+        page.tell(level_of(page.topic.rule().store), seq, frame);
         Some(page.id)
     }
 }
@@ -110,10 +104,9 @@ impl Page {
         Self { topic, id, told: 0, level: Level::Accepted, batch: 0, seq: 0 }
     }
 
-    fn tell(&self, seq: u64, frame: &mut Frame) {
-        let Self { topic, id, level, .. } = self;
-        let (epoch, name) = (topic.epoch().value(), topic.as_str());
-        frame.add(&Record::Topic(TopicRecord { id: *id, epoch, seq, level: *level, name }));
+    fn tell(&self, level: Level, seq: u64, frame: &mut Frame) {
+        let (epoch, name) = (self.topic.epoch().value(), self.topic.as_str());
+        frame.add(&Record::Topic(TopicRecord { id: self.id, epoch, seq, level, name }));
     }
 }
 
@@ -122,5 +115,36 @@ pub(super) fn level_of(store: Store) -> Level {
     match store {
         Store::Durable => Level::Durable,
         Store::Accepted | Store::None => Level::Accepted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_proto::command::Epoch;
+    use broker_proto::topic::Topic as TopicName;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::rules::Rules;
+
+    #[test]
+    fn the_segment_at_hand_is_told_of_a_topic_whatever_a_copy_was_told() {
+        let name = TopicName::new("d/1").unwrap();
+        let rule = Rules::new(&Config::default()).of(name);
+        let topic = Arc::new(Topic::new(name, Epoch::new(7), rule, 0));
+        let (mut book, mut frame) = (Book::default(), Frame::new());
+        book.begin_batch();
+        book.note(&topic, 3, &mut frame);
+        let told = frame.len();
+        // The disk was full: neither the batch nor the copy is there.
+        book.undo_batch();
+        frame.clear();
+        assert_eq!(book.tell(topic.id(), 0, &mut frame), Some(7));
+        frame.clear();
+        book.begin_batch();
+        book.note(&topic, 3, &mut frame);
+        assert_eq!(frame.len(), told);
+        book.note(&topic, 3, &mut frame);
+        assert_eq!(frame.len(), told, "once");
     }
 }

@@ -3,11 +3,12 @@
 //! kept is what the hub has in memory, so nothing is read for it, and what the hub has dropped is
 //! gone from the disk with the old segments.
 //!
-//! Until they are removed all is on disk at least once. Part of the keeper's thread.
+//! Until they are removed all is on disk at least once; if there is no room for the copy, it is
+//! removed and tried again later. Part of the keeper's thread.
 
 use std::time::{Duration, Instant};
 
-use super::disk::{DiskError, Room};
+use super::disk::DiskError;
 use super::keeper::{FRAME_BYTES, Health, Keeping};
 use super::record::{MessageRecord, Record};
 use crate::config::rules::Store;
@@ -34,8 +35,6 @@ pub(super) struct Checkpoint {
 
 #[derive(Debug)]
 struct Running {
-    /// The first segment that stays.
-    segment: u64,
     /// It was needed when it began.
     is_needed: bool,
     /// Topics that are still to be written.
@@ -91,6 +90,7 @@ impl Keeping {
     pub(super) fn check_point(&mut self, now: Instant, batch_bytes: u64) {
         if self.health == Health::Closed {
             self.checkpoint.running = None;
+            self.disk.drop_copy();
             return;
         }
         let Some(mut running) = self.checkpoint.running.take() else {
@@ -102,58 +102,57 @@ impl Keeping {
         };
         let done = self.go_on(&mut running, STEP_BYTES.max(2 * batch_bytes as usize));
         match done {
-            Ok(true) => self.finish(running.segment, now),
+            Ok(true) => self.finish(now),
             Ok(false) => self.checkpoint.running = Some(running),
-            Err(_) => {
+            Err(error) => {
                 self.checkpoint.is_needed |= running.is_needed;
-                self.checkpoint.not_before = now + RETRY;
+                self.give_up(&error, now);
             }
         }
     }
 
     fn begin(&mut self, now: Instant) {
-        match self.disk.turn_over() {
-            Ok(()) => {}
-            Err(DiskError::Full(error)) => {
-                // The segment at hand can still be written to.
-                tracing::error!(%error, "the store can't be written anew");
-                self.counters().errors.add(1);
-                self.checkpoint.not_before = now + RETRY;
-                return;
-            }
-            Err(error) => {
-                self.fail(&error);
-                return;
-            }
+        if let Err(error) = self.disk.begin_copy() {
+            return self.give_up(&error, now);
         }
         self.dirty_since = None;
         let is_needed = std::mem::take(&mut self.checkpoint.is_needed);
-        let (segment, topics) = (self.disk.segment(), self.book.all());
-        self.checkpoint.running = Some(Running { segment, is_needed, topics, part: None });
+        let topics = self.book.all();
+        self.checkpoint.running = Some(Running { is_needed, topics, part: None });
+    }
+
+    /// There is no copy: the segments that are there stay, and the one at hand may have room.
+    fn give_up(&mut self, error: &DiskError, now: Instant) {
+        match error {
+            DiskError::Full(_) => {
+                tracing::error!(%error, "the store can't be written anew");
+                self.counters().errors.add(1);
+                self.checkpoint.not_before = now + RETRY;
+            }
+            DiskError::Broken(_) => drop(self.fail(error)),
+        }
     }
 
     /// Writes about so many bytes of it; whether that was all.
-    fn go_on(&mut self, running: &mut Running, step_bytes: usize) -> Result<bool, &'static str> {
+    fn go_on(&mut self, running: &mut Running, step_bytes: usize) -> Result<bool, DiskError> {
         let mut bytes = 0;
         while bytes < step_bytes {
             let begin = |topic| Part { topic, next: 0, last: None };
             let part = running.part.take().or_else(|| running.topics.pop().map(begin));
             let Some(part) = part else {
-                self.sync()?;
+                self.disk.sync_copy()?;
                 return Ok(true);
             };
             let (written, rest) = self.write_part(part, FRAME_BYTES.min(step_bytes - bytes))?;
             (bytes, running.part) = (bytes + written, rest);
         }
+        // Not all at the end: publishers would wait for that.
+        self.disk.sync_copy()?;
         Ok(false)
     }
 
     /// Writes about so many bytes of what is kept of a topic: how many, and what is left.
-    fn write_part(
-        &mut self,
-        part: Part,
-        room: usize,
-    ) -> Result<(usize, Option<Part>), &'static str> {
+    fn write_part(&mut self, part: Part, room: usize) -> Result<(usize, Option<Part>), DiskError> {
         let Some(topic) = self.book.find(part.topic).cloned() else { return Ok((0, None)) };
         let state = topic.look();
         if state.rule().store == Store::None {
@@ -171,8 +170,7 @@ impl Keeping {
         };
         let kept: Vec<Kept> = left.take_while(fits).cloned().collect();
         drop(state);
-        let (mark, segment) = (self.disk.mark(), self.disk.segment());
-        let told = self.book.tell(part.topic, seq, segment, &mut self.frame);
+        let told = self.book.tell(part.topic, seq, &mut self.frame);
         let Some(id) = told else { return Ok((0, None)) };
         for Kept { message, at_ms } in &kept {
             let (seq, payload) = (message.seq(), message.payload());
@@ -180,15 +178,16 @@ impl Keeping {
             self.frame.add(&Record::Message(MessageRecord { id, seq, at_unix_ms, payload }));
         }
         let bytes = self.frame.len();
-        self.append(mark, Room::Any)?;
+        self.disk.append_copy(&mut self.frame)?;
+        self.counters().bytes.add(bytes as u64);
         let next = kept.last().map(|kept| kept.message.seq() + 1).filter(|next| *next <= last);
         Ok((bytes, next.map(|next| Part { next, last: Some(last), ..part })))
     }
 
     /// All is in the new segments: the old ones go.
-    fn finish(&mut self, segment: u64, now: Instant) {
+    fn finish(&mut self, now: Instant) {
         let before = self.disk.bytes();
-        if let Err(error) = self.disk.remove_before(segment) {
+        if let Err(error) = self.disk.end_copy() {
             tracing::warn!(%error, "old parts of the store can't be removed");
             self.checkpoint.not_before = now + RETRY;
         }

@@ -330,6 +330,8 @@ impl Keeping {
             }
             DiskError::Broken(_) => {
                 tracing::error!(%error, "the store is closed; restart the broker");
+                // What is written and not on disk stays so: there is nothing to come back for.
+                self.dirty_since = None;
                 self.set_health(Health::Closed);
                 CLOSED
             }
@@ -358,6 +360,7 @@ impl Keeping {
 
     /// Marks the end, if all that was seen is on disk.
     fn end(&mut self) {
+        self.disk.drop_copy();
         if !self.checkpoint.is_exact() || self.health == Health::Closed {
             tracing::warn!("not all that was published is on disk; the end is not marked as clean");
             return;
@@ -369,3 +372,6 @@ impl Keeping {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ impl Folder {
 
     /// A new segment, on disk with its name when this returns.
     pub(super) fn begin(&self, number: u64) -> io::Result<Segment> {
-        let path = self.path.join(format!("{number:010}{SUFFIX}"));
+        let path = self.path_of(number);
         let nonce = fastrand::u64(..);
         let file = OpenOptions::new().create_new(true).write(true).open(&path)?;
         let written = file.write_all_at(&headers(nonce), 0);
@@ -86,6 +86,14 @@ impl Folder {
         Ok(Segment { number, file, nonce, end: HEADERS_BYTES })
     }
 
+    /// Removes a segment that holds nothing which is not elsewhere too. If it can't be, it stays
+    /// until those before a later one are removed.
+    pub(super) fn forget(&self, segment: &Segment) {
+        if let Err(error) = fs::remove_file(self.path_of(segment.number)) {
+            tracing::warn!(%error, number = segment.number, "a part of the store can't be removed");
+        }
+    }
+
     /// Removes the segments before this one.
     pub(super) fn remove_before(&self, number: u64) -> io::Result<()> {
         for segment in self.segments()?.iter().filter(|found| found.number < number) {
@@ -94,15 +102,31 @@ impl Folder {
         self.sync()
     }
 
+    fn path_of(&self, number: u64) -> PathBuf {
+        self.path.join(format!("{number:010}{SUFFIX}"))
+    }
+
     fn sync(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
     }
 }
 
 impl Segment {
+    /// One whose disk fails when it is waited for.
+    #[cfg(test)]
+    pub(super) fn failing(number: u64) -> Self {
+        let file = OpenOptions::new().write(true).open("/dev/null").unwrap();
+        Self { number, file, nonce: 0, end: HEADERS_BYTES }
+    }
+
     /// How long it is.
     pub(super) fn end(&self) -> u64 {
         self.end
+    }
+
+    /// Whether nothing was written to it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.end == HEADERS_BYTES
     }
 
     /// Writes a frame; it is on disk after [`sync`](Self::sync).

@@ -189,6 +189,47 @@ fn await_room(client: &mut super::WsClient, data: &str) -> u64 {
 }
 
 #[test]
+fn without_room_to_write_it_anew_the_log_is_as_it_was_and_what_comes_then_is_kept() {
+    let place = Place::new().with("topic_linger_ms = 3600000");
+    let Some(_small) = Small::mount(&place.store, 2) else {
+        eprintln!("skipped: a small file system can't be mounted here");
+        return;
+    };
+    let ballast = place.store.join("ballast");
+    fs::write(&ballast, vec![1; 1_900 * 1024]).expect("there is room at first");
+    let broker = place.start();
+    let mut client = feed::connect(broker.address());
+    let failed = |count: f64| {
+        feed::await_metric(&broker, "altavoz_store_errors_total", |errors| errors >= count);
+    };
+    // What could not be written is in memory: all that is kept is to be written anew, in vain.
+    let first = publish(&mut client, "a/1", &feed::filler(300_000));
+    assert_eq!(first["ok"]["seq"], 1, "{first}");
+    failed(2.0);
+    feed::await_metric(&broker, "altavoz_store_disk_bytes", |bytes| bytes < 4_096.0);
+    let bytes = |path| fs::metadata(path).expect("it is there").len();
+    let left: u64 = place.segments().into_iter().map(bytes).sum();
+    assert!(left < 4_096, "nothing of the copy is left: {left}");
+
+    fs::remove_file(&ballast).expect("it is there");
+    let deadline = Instant::now() + PATIENCE;
+    let second = loop {
+        let answer = publish(&mut client, "a/1", "2");
+        if answer["ok"]["seq"].is_u64() {
+            break answer["ok"]["seq"].clone();
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+        thread::sleep(Duration::from_millis(50));
+    };
+    feed::await_metric(&broker, "altavoz_store_messages_total", |count| count >= 1.0);
+    kill(broker);
+    let broker = place.start();
+    let (_, messages) = recover(&broker, "a/1", "0", 0);
+    assert_eq!(messages, [(second.as_u64().expect("a number"), 2.into())]);
+    drop(broker);
+}
+
+#[test]
 fn a_store_that_has_its_limit_refuses_and_keeps_what_it_answered() {
     let place = Place::new().with("store_bytes_max = 1048576\nhistory_total_bytes_max = 1048576\n");
     let broker = place.start();
