@@ -84,7 +84,9 @@ impl Commits<'_> {
     ) -> Result<(), DirectoryFull> {
         loop {
             let (topic, made) = self.shared().directory.find_or_create(name, self.now_ms)?;
-            self.look_after(made.then_some(&topic));
+            if made {
+                self.wakes |= self.shared().look_after(topic.clone());
+            }
             let Ok(mut state) = topic.use_at(self.now_ms) else { continue };
             if topic.epoch() != epoch || seq > state.seq {
                 self.place(&topic, &mut state, (epoch, seq), payload, Protocol::Json);
@@ -116,7 +118,9 @@ impl Commits<'_> {
     ) -> Result<bool, DirectoryFull> {
         loop {
             let (topic, made) = self.shared().directory.find_or_create(name, self.now_ms)?;
-            self.look_after(made.then_some(&topic));
+            if made {
+                self.wakes |= self.shared().look_after(topic.clone());
+            }
             let Ok(mut state) = topic.use_at(self.now_ms) else { continue };
             let is_taken = self.shared().is_numbered_here(name, &state);
             if is_taken {
@@ -211,14 +215,6 @@ impl Commits<'_> {
         }
     }
 
-    /// Some worker must see to it that a topic is forgotten one day.
-    fn look_after(&mut self, made: Option<&Arc<Topic>>) {
-        let Some(topic) = made else { return };
-        let worker = topic.id() as usize % self.shared().workers();
-        let pushed = self.shared().mailbox(worker).push(Mail::Made(topic.clone()), None);
-        self.wakes |= u64::from(pushed.wake) << worker;
-    }
-
     fn shared(&self) -> &'_ Shared {
         self.desk.shared()
     }
@@ -266,8 +262,7 @@ impl Shared {
             state.keep(Arc::new(message), now_ms.saturating_sub(age_ms), &self.history);
         }
         drop(state);
-        let worker = topic.id() as usize % self.workers();
-        self.mailbox(worker).push(Mail::Made(topic.clone()), None);
+        self.look_after(topic.clone());
         Ok(topic)
     }
 }

@@ -236,9 +236,7 @@ impl Batch<'_> {
             }
         };
         if let Some(made) = made {
-            // Some worker must see to it that the topic is forgotten one day.
-            let worker = made.id() as usize % shared.workers();
-            self.wakes |= self.desk.post(worker, &Mail::Made(made));
+            self.wakes |= shared.look_after(made);
         }
         let (place, wakes) = published?;
         self.wakes |= wakes;

@@ -374,6 +374,13 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    /// Some worker must see to it that a topic is forgotten one day which nobody of them has made;
+    /// returns it, if it must be woken.
+    pub(super) fn look_after(&self, made: Arc<Topic>) -> WorkerSet {
+        let worker = made.id() as usize % self.workers();
+        u64::from(self.mailboxes[worker].push(Mail::Made(made), None).wake) << worker
+    }
+
     use std::collections::VecDeque;
 
     use super::*;
