@@ -76,7 +76,8 @@ impl Desk {
         self.shared.workers()
     }
 
-    /// Whether a worker has more mail than it should: publish nothing for now.
+    /// Whether a worker has more mail than it should, or more is published than goes to disk or to
+    /// other nodes: publish nothing for now.
     pub fn is_full(&self) -> bool {
         self.shared.is_full()
     }

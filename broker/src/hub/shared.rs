@@ -181,9 +181,9 @@ impl Shared {
         self.mailboxes.len()
     }
 
-    /// Whether a mailbox is over its limit.
+    /// Whether a mailbox is over its limit, or one of the other ways: nobody should publish.
     pub fn is_full(&self) -> bool {
-        self.mailboxes.iter().any(Mailbox::is_full)
+        self.mailboxes.iter().any(Mailbox::is_full) || self.is_slowed()
     }
 
     /// The mailbox of a worker.

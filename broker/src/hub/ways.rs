@@ -92,11 +92,62 @@ impl Shared {
         }
     }
 
+    /// Whether more is published than goes into logs or to other nodes.
+    pub(super) fn is_slowed(&self) -> bool {
+        let Ways { disk, replicated, uplink } = self.ways();
+        // An uplink is asked for some worker, which may be woken for nothing then.
+        disk.iter().chain(replicated).any(Log::is_full)
+            || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(0))
+    }
+
     /// Whether more is published than goes into logs or to other nodes; if so, the worker `from` is
     /// woken when that has changed.
     pub(super) fn is_slowed_for(&self, from: usize) -> bool {
         let Ways { disk, replicated, uplink } = self.ways();
         disk.iter().chain(replicated).any(|log| log.is_full_for(from))
             || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use broker_proto::command::Payload;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::hub::log::Waiting;
+    use crate::hub::protocol::Protocol;
+
+    /// Publishes more than a way with a limit of a few bytes takes; `empty` takes it out there.
+    fn fill(settings: &str, ways: Ways, empty: impl Fn(&Ways)) {
+        let topic = vec![serde_json::from_str(settings).unwrap()];
+        let config = Config { topic, ..Config::default() };
+        let shared = Shared::new(1, &config, 0).with_ways(ways);
+        assert!(!shared.is_full());
+        let (name, payload) = (TopicName::new("t").unwrap(), Payload::Json(&[b'1'; 150]));
+        let by = (Protocol::Json, None);
+        shared.publish(name, payload, by, None, 0, || Waiting::Nobody).unwrap();
+        assert!(shared.is_full(), "{settings}");
+        empty(shared.ways());
+        assert!(!shared.is_full(), "{settings}");
+    }
+
+    #[test]
+    fn whoever_is_no_worker_is_slowed_by_logs_and_the_uplink_too() {
+        let log = || Some(Log::new(200, || {}));
+        let take = |log: &Option<Log>| {
+            log.as_ref().unwrap().take(&mut VecDeque::new());
+        };
+        let disk = Ways { disk: log(), ..Ways::default() };
+        fill(r#"{"filter":"t","store":"durable"}"#, disk, |ways| take(&ways.disk));
+        let replicated = Ways { replicated: log(), ..Ways::default() };
+        fill(r#"{"filter":"t"}"#, replicated, |ways| take(&ways.replicated));
+        let uplink = Some(Uplink::new(100, || {}));
+        let nothing = r#"{"filter":"t","history_messages":0,"last_ms":0}"#;
+        fill(nothing, Ways { uplink, ..Ways::default() }, |ways| {
+            ways.uplink.as_ref().unwrap().take(&mut VecDeque::new());
+        });
     }
 }

@@ -24,7 +24,8 @@ use crate::control::router::BODY_BYTES_MAX;
 
 /// Most messages of one request.
 const BATCH_MAX: usize = 10_000;
-/// How long a request waits while a worker has more mail than it should, and how often it looks.
+/// How long a request waits while a worker has more mail than it should, or a log or another node
+/// more to take, and how often it looks.
 const ROOM_WAITS: u32 = 250;
 const ROOM_WAIT: Duration = Duration::from_millis(1);
 /// Says that an answer was given before.
@@ -85,7 +86,7 @@ fn too_long() -> Problem {
 }
 
 impl Api {
-    /// Publishers are slowed down to what the workers deliver, like those with a WebSocket.
+    /// Publishers are slowed down to what is delivered and made safe, like those with a WebSocket.
     async fn wait_for_room(&self) -> Result<(), Problem> {
         for _ in 0..ROOM_WAITS {
             if !self.desk.is_full() {
