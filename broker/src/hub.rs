@@ -18,6 +18,7 @@
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
 //! | [`slow`], [`newest`] | sessions that do not keep up |
 //! | [`accounts`] | what became of the messages |
+//! | `notices`, `renumbered` | what is told of topics; what ends with a numbering |
 //! | [`presence`], [`rosters`] | who is there, here and on other nodes |
 //! | [`silence`] | which topics should have had a message |
 //! | [`retries`] | publishes that may come again |
@@ -71,6 +72,7 @@ pub mod presence;
 pub mod protocol;
 mod queue;
 pub mod rates;
+mod renumbered;
 pub mod retries;
 pub mod rosters;
 pub mod session;

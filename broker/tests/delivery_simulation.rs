@@ -19,6 +19,8 @@ use broker_proto::json::Parser;
 mod client;
 #[path = "delivery_simulation/reader.rs"]
 mod reader;
+#[path = "delivery_simulation/renumbered.rs"]
+mod renumbered;
 
 use client::{Client, Log};
 use reader::Reader;

@@ -81,6 +81,12 @@ impl Had {
         self.seqs.iter().map(|(&topic, &(_, to))| (topic, to))
     }
 
+    /// A topic's numbering begins anew: it has nothing of that.
+    fn forget(&mut self, topic: u64) {
+        self.seqs.remove(&topic);
+        self.before.remove(&topic);
+    }
+
     /// It has the messages of a topic from one seq to another now, or newer ones in their place.
     pub fn note(&mut self, topic: u64, from: u64, to: u64) {
         self.seqs.insert(topic, (from, to));
@@ -260,6 +266,19 @@ impl Cohort {
             *seq = message.seq().max(*seq);
         }
         Some(Box::new(had))
+    }
+
+    /// A topic's numbering begins anew: what waits of it is overtaken, and nobody has anything.
+    pub fn forget(&mut self, topic: u64) {
+        let values = self.values.iter().filter(|(_, value)| value.topic == topic);
+        let places: Vec<u32> = values.map(|(place, _)| place as u32).collect();
+        for place in places {
+            self.drop_waiting(place);
+            let value = &mut self.values[place as usize];
+            (value.last, value.sent) = (None, None);
+        }
+        let had = self.members.iter_mut().filter_map(|member| member.had.as_deref_mut());
+        had.for_each(|had| had.forget(topic));
     }
 
     /// When the next message falls due.

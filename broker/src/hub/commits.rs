@@ -178,8 +178,7 @@ impl Commits<'_> {
         let shared = self.shared();
         state.drop_history(&shared.history);
         state.forget_retries(&shared.history);
-        state.seq = 0;
-        shared.directory.renumber(topic, epoch);
+        shared.directory.renumber(topic, state, epoch);
         let watchers = state.watchers(topic.name(), &shared.interest);
         self.wakes |= shared.post(watchers, &Mail::Renumbered(topic.clone(), epoch), state);
     }

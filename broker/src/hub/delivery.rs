@@ -130,7 +130,7 @@ impl Hub {
     }
 
     /// A cohort that had `before` has taken a message: what it passed over counts for each member.
-    fn count_passed(&self, cohort: u32, before: CohortCounts) {
+    pub(super) fn count_passed(&self, cohort: u32, before: CohortCounts) {
         let served = &self.cohorts[cohort as usize];
         let (now, members) = (served.counts(), served.members.len() as u64);
         if now.conflated > before.conflated {

@@ -143,10 +143,15 @@ impl Directory {
     }
 
     /// A topic goes on in an epoch that was made elsewhere; called under its lock.
-    pub(super) fn renumber(&self, topic: &Topic, epoch: Epoch) {
+    pub(super) fn renumber(&self, topic: &Topic, state: &mut TopicState, epoch: Epoch) {
+        self.go_on_behind(epoch);
+        topic.renumber(epoch, state);
+    }
+
+    /// Topics that begin from here on have later epochs than this one, which was made elsewhere.
+    fn go_on_behind(&self, epoch: Epoch) {
         let next = epoch.value().saturating_add(1).min(NEXT_EPOCH_MAX);
         self.next_epoch.fetch_max(next, Ordering::Relaxed);
-        topic.renumber(epoch);
     }
 
     /// Whether the rules let the messages of all topics be compressed.
@@ -213,8 +218,7 @@ impl Directory {
         now_ms: u64,
     ) -> Result<Arc<Topic>, DirectoryFull> {
         self.has_room_for(1)?;
-        let next = epoch.value().saturating_add(1).min(NEXT_EPOCH_MAX);
-        self.next_epoch.fetch_max(next, Ordering::Relaxed);
+        self.go_on_behind(epoch);
         Ok(self.add(name, epoch, now_ms).0)
     }
 

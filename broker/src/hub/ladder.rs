@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use broker_proto::command::{GapReason, ModeReason, Notice, Serving};
 use broker_proto::ws::CloseCode;
-use broker_proto::{bin, json};
 
 use super::accounts::Counts;
 use super::message::Message;
@@ -22,7 +21,7 @@ use super::topic::Topic;
 use super::{Disconnect, Hub};
 use crate::config::rules::Overload;
 use crate::metrics::CloseReason;
-use crate::metrics::accounts::{dropped, gap, step};
+use crate::metrics::accounts::{dropped, step};
 
 /// Bytes that a slow session is given at once when its socket has taken all.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -74,7 +73,11 @@ impl Hub {
         let is_plain = session.is_some_and(|session| {
             !session.subscriptions.iter().any(|held| self.is_latest(held.seat()))
         });
-        move |message| is_plain && message.topic().rule().overload != Overload::Close
+        // Of a numbering that is over it is not known any more which message is newer.
+        move |message| {
+            let overload = message.topic().rule().overload;
+            is_plain && overload != Overload::Close && message.is_of_now()
+        }
     }
 
     /// Takes back messages that waited for a session's socket, in their order.
@@ -402,16 +405,20 @@ impl Hub {
         if from == 1 {
             self.announce_to(slot, topic);
         }
-        let place = match reason {
-            GapReason::Overflow => gap::OVERFLOW,
-            GapReason::Expired | GapReason::Backplane => gap::EXPIRED,
-        };
-        self.counters().accounts.gaps[place].add(to - from + 1);
-        self.tell(slot, |protocol, out| match protocol {
-            Protocol::Bin => bin::encode_gap(out, topic.name(), from, to, reason),
-            Protocol::Json | Protocol::Echo | Protocol::Sse => {
-                json::encode_gap(out, topic.name(), from, to, reason);
-            }
+        self.tell_missing(slot, topic, (from, to), reason);
+    }
+
+    /// The same where the session knows the epoch that these seqs are of.
+    pub(super) fn tell_missing(
+        &mut self,
+        slot: u32,
+        topic: &Topic,
+        (from, to): (u64, u64),
+        reason: GapReason,
+    ) {
+        self.count_gap(reason, to - from + 1);
+        self.tell(slot, |protocol, out| {
+            protocol.encode_gap(out, topic.name(), (from, to), reason);
         });
     }
 
@@ -426,10 +433,7 @@ impl Hub {
 
     /// Sends a notice to one session.
     pub(super) fn tell_notice(&mut self, slot: u32, notice: &Notice<'_>) {
-        self.tell(slot, |protocol, out| match protocol {
-            Protocol::Bin => bin::encode_notice(out, notice),
-            Protocol::Json | Protocol::Echo | Protocol::Sse => json::encode_notice(out, notice),
-        });
+        self.tell(slot, |protocol, out| protocol.encode_notice(out, notice));
     }
 
     fn tell(&mut self, slot: u32, encode: impl FnOnce(Protocol, &mut Vec<u8>)) {

@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use broker_proto::command::Payload;
+use broker_proto::command::{Epoch, Payload};
 use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::deflate::{Deflater, encode_deflated_frame};
 use broker_proto::ws::{FrameHeader, HEADER_BYTES_MAX};
@@ -20,6 +20,7 @@ use super::topic::Topic;
 #[derive(Debug)]
 pub struct Message {
     topic: Arc<Topic>,
+    epoch: Epoch,
     seq: u64,
     /// The protocol that `frame` is encoded in.
     native: Protocol,
@@ -38,7 +39,7 @@ pub struct Message {
 impl Message {
     /// Copies `payload` into a frame of `native`, as message `seq` of `topic`; bytes that are no
     /// JSON into one of the binary protocol, which has them as they are. `name` is the topic's,
-    /// already checked.
+    /// already checked. Called under the topic's lock: its epoch is the message's.
     pub fn new(
         topic: Arc<Topic>,
         name: TopicName<'_>,
@@ -50,6 +51,7 @@ impl Message {
         let native = if payload_is_json { native } else { Protocol::Bin };
         let (frame, range) = Frame::encode(name, seq, payload, native);
         Self {
+            epoch: topic.epoch(),
             topic,
             seq,
             native,
@@ -67,7 +69,12 @@ impl Message {
         &self.topic
     }
 
-    /// Its number within the topic's epoch, from 1.
+    /// Whether its seq is one of the topic's numbering now.
+    pub fn is_of_now(&self) -> bool {
+        self.epoch == self.topic.epoch()
+    }
+
+    /// Its number within its epoch, from 1.
     pub fn seq(&self) -> u64 {
         self.seq
     }
@@ -129,7 +136,8 @@ impl Message {
 
     /// The same message with another payload: what some of its subscribers get instead.
     pub fn with_payload(&self, payload: Payload<'_>) -> Self {
-        Self::new(self.topic.clone(), self.topic.name(), self.seq, payload, Protocol::Json)
+        let (topic, name) = (self.topic.clone(), self.topic.name());
+        Self { epoch: self.epoch, ..Self::new(topic, name, self.seq, payload, Protocol::Json) }
     }
 
     /// What was published.

@@ -92,14 +92,15 @@ impl Newest {
         self.index.contains_key(&mark)
     }
 
-    /// Drops the entries that are not to `stay`; returns how many that were.
-    pub fn retain(&mut self, stay: impl Fn(&Message) -> bool) -> u64 {
-        let before = self.entries.len();
-        self.entries.retain(|entry| stay(&entry.message));
+    /// Takes out the entries that are not to `stay`.
+    pub fn retain(&mut self, stay: impl Fn(&Message) -> bool) -> VecDeque<Entry> {
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let (entries, gone) = entries.partition(|entry| stay(&entry.message));
+        self.entries = entries;
         let (taken, entries) = (self.taken, &self.entries);
         self.index = (taken..).zip(entries).map(|(number, entry)| (entry.mark, number)).collect();
         self.bytes = entries.iter().map(|entry| entry.message.held_bytes() as u64).sum();
-        (before - entries.len()) as u64
+        gone
     }
 
     /// How many messages wait that came by a list.

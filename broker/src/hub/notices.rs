@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use broker_proto::command::{Epoch, Notice};
+use broker_proto::command::{Epoch, GapReason, Notice};
 use broker_proto::topic::Filter;
-use broker_proto::{bin, json};
 
 use super::Hub;
 use super::lists::{List, Watched};
@@ -16,6 +15,7 @@ use super::shared::Shared;
 use super::silence::{Liveness, SilenceMail, Stale, Watch};
 use super::topic::{Topic, TopicState};
 use super::workers::WorkerSet;
+use crate::metrics::accounts::gap;
 
 /// Topics whose time has come that are looked at in one turn.
 const DUE_MAX: usize = 1_024;
@@ -131,7 +131,7 @@ impl Hub {
             None => Notice::Live { topic, seq },
         };
         let mut slots = self.audience_of(&mail.topic, Audience::All);
-        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
+        self.tell_all(&mut slots, |protocol, out| protocol.encode_notice(out, &notice));
     }
 
     /// Tells them that messages are missing. Who is catching up finds that out when it gets there.
@@ -143,22 +143,27 @@ impl Hub {
             *seq = (*to).max(*seq);
         }
         let mut slots = self.audience_of(topic, Audience::Live);
-        self.tell_all(&mut slots, |protocol, out| match protocol {
-            Protocol::Bin => bin::encode_gap(out, topic.name(), *from, *to, *reason),
-            _ => json::encode_gap(out, topic.name(), *from, *to, *reason),
+        self.tell_all(&mut slots, |protocol, out| {
+            protocol.encode_gap(out, topic.name(), (*from, *to), *reason);
         });
+        self.count_gap(*reason, (to - from + 1) * slots.len() as u64);
     }
 
-    /// Tells those who count a topic's seqs that they begin anew.
-    pub(super) fn deliver_renumbered(&mut self, topic: &Arc<Topic>, epoch: Epoch) {
-        if let Some(key) = self.lists.key_of_topic(topic.id())
-            && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
-        {
-            *seq = 0;
-        }
+    /// So many messages were announced as missing, over all who were told.
+    pub(super) fn count_gap(&self, reason: GapReason, messages: u64) {
+        let place = match reason {
+            GapReason::Overflow => gap::OVERFLOW,
+            GapReason::Expired => gap::EXPIRED,
+            GapReason::Backplane => gap::BACKPLANE,
+        };
+        self.counters().accounts.gaps[place].add(messages);
+    }
+
+    /// Tells those who count a topic's seqs of the epoch that these are of now.
+    pub(super) fn tell_epoch(&mut self, topic: &Topic, epoch: Epoch) {
         let mut slots = self.audience_of(topic, Audience::Counting);
         let notice = Notice::Epoch { topic: topic.as_str(), epoch };
-        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
+        self.tell_all(&mut slots, |protocol, out| protocol.encode_notice(out, &notice));
     }
 
     /// The sessions here that hear of something about a topic, some perhaps twice.
@@ -193,7 +198,7 @@ impl Hub {
             }
         }
         let notice = Notice::Epoch { topic: topic.as_str(), epoch: topic.epoch() };
-        self.tell_all(&mut slots, |protocol, out| encode(protocol, out, &notice));
+        self.tell_all(&mut slots, |protocol, out| protocol.encode_notice(out, &notice));
     }
 
     /// A session gets to the beginning of a topic: if it asked for epochs, it is told this one.
@@ -310,13 +315,6 @@ impl Hub {
             session.pending = outbox.append(slot, session.pending, frame);
         }
         self.counters().messages_out.add(slots.len() as u64);
-    }
-}
-
-fn encode(protocol: Protocol, out: &mut Vec<u8>, notice: &Notice<'_>) {
-    match protocol {
-        Protocol::Bin => bin::encode_notice(out, notice),
-        _ => json::encode_notice(out, notice),
     }
 }
 

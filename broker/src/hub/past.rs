@@ -126,7 +126,7 @@ impl Hub {
 pub(super) fn is_kept(message: &Message) -> bool {
     let state = message.topic().look();
     let mut kept = state.history.iter().flat_map(|history| history.from_seq(message.seq()));
-    kept.next().is_some_and(|kept| kept.message.seq() == message.seq())
+    kept.next().is_some_and(|kept| kept.message.seq() == message.seq() && message.is_of_now())
 }
 
 /// To begin with the last value of a topic, and go on with everything: its seq, if it is kept.

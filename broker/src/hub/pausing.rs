@@ -121,8 +121,9 @@ impl Hub {
         }
         if let Some((topic, seq)) = list.topic() {
             let newest = last_of(topic, Some(seq)).filter(|_| !is_jumpy);
-            let whole =
-                if left.is_some() { Start::Last(0) } else { Start::LastFrom(seq + 1 - came) };
+            // More may have come than the seqs say: some in an epoch that is over.
+            let first = (seq + 1).saturating_sub(came);
+            let whole = if left.is_some() { Start::Last(0) } else { Start::LastFrom(first) };
             catching.pending.push_back((topic.clone(), newest.unwrap_or(whole)));
             return Some(Box::new(catching));
         }

@@ -1,6 +1,9 @@
 //! Which of the broker's protocols a connection speaks. Chosen in its handshake, for good.
 
+use broker_proto::command::{GapReason, Notice};
+use broker_proto::topic::Topic as TopicName;
 use broker_proto::ws::{Opcode, encode_frame};
+use broker_proto::{bin, json};
 
 use super::events;
 
@@ -41,6 +44,28 @@ impl Protocol {
         match self {
             Self::Sse => events::encode_own(out, opcode, payload),
             Self::Json | Self::Bin | Self::Echo => encode_frame(out, opcode, payload),
+        }
+    }
+
+    /// Writes a notice.
+    pub fn encode_notice(self, out: &mut Vec<u8>, notice: &Notice<'_>) {
+        match self {
+            Self::Bin => bin::encode_notice(out, notice),
+            Self::Json | Self::Echo | Self::Sse => json::encode_notice(out, notice),
+        }
+    }
+
+    /// Writes that messages of a topic will not come, from a seq to another.
+    pub fn encode_gap(
+        self,
+        out: &mut Vec<u8>,
+        topic: TopicName<'_>,
+        (from, to): (u64, u64),
+        reason: GapReason,
+    ) {
+        match self {
+            Self::Bin => bin::encode_gap(out, topic, from, to, reason),
+            Self::Json | Self::Echo | Self::Sse => json::encode_gap(out, topic, from, to, reason),
         }
     }
 }

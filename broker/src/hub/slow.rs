@@ -51,6 +51,22 @@ pub enum Rung {
     Slow,
 }
 
+/// What was dropped of one topic.
+#[derive(Debug, Default)]
+pub struct Dropped {
+    /// The list of each message.
+    pub lists: Vec<u32>,
+    /// What the client must be told of: from, to. Nothing, if it asked for the newest only.
+    pub gap: Option<(u64, u64)>,
+}
+
+impl Dropped {
+    fn miss(&mut self, from: u64, to: u64) {
+        let (first, last) = self.gap.unwrap_or((from, to));
+        self.gap = Some((from.min(first), to.max(last)));
+    }
+}
+
 impl Slow {
     /// A session that has just become slow.
     pub fn new(rung: Rung, now_ms: u64) -> Self {
@@ -113,7 +129,31 @@ impl Slow {
         self.queue_bytes = self.queue.iter().map(|(_, held)| held.held_bytes() as u64).sum();
         self.gaps.retain(|_, (topic, ..)| stay(topic));
         let dropped = (before - self.queue.len()) as u64;
-        dropped + self.newest.retain(|message| stay(message.topic()))
+        dropped + self.newest.retain(|message| stay(message.topic())).len() as u64
+    }
+
+    /// Drops what waits of a topic, and what was dropped of it before and not announced.
+    pub fn drop_topic(&mut self, topic: u64) -> Dropped {
+        let mut dropped = Dropped::default();
+        if let Some((_, from, to)) = self.gaps.remove(&topic) {
+            dropped.miss(from, to);
+        }
+        self.queue.retain(|(list, message)| {
+            let stays = message.topic().id() != topic;
+            if !stays {
+                dropped.lists.push(*list);
+                dropped.miss(message.seq(), message.seq());
+                self.queue_bytes -= message.held_bytes() as u64;
+            }
+            stays
+        });
+        for entry in self.newest.retain(|message| message.topic().id() != topic) {
+            dropped.lists.push(entry.list);
+            if !entry.by_request {
+                dropped.miss(entry.first_seq, entry.message.seq());
+            }
+        }
+        dropped
     }
 
     /// Puts a message that came by a list, and is older than all that waits, before that.

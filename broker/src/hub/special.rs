@@ -82,6 +82,40 @@ pub struct Catching {
     pub until: Option<u64>,
 }
 
+impl Catching {
+    /// A topic's numbering begins anew: all of that is still to come, the rest of the one before is
+    /// not. Returns from which seq on something of that was to come.
+    pub fn begin_anew(&mut self, topic: u64) -> Option<u64> {
+        forget_floor(&mut self.floors, topic);
+        let mut missing = None;
+        for (_, start) in self.pending.iter_mut().filter(|(held, _)| held.id() == topic) {
+            *start = match *start {
+                Start::Seq(from) => {
+                    missing = Some(from);
+                    Start::Seq(1)
+                }
+                Start::LastFrom(_) => Start::Last(0),
+                start @ (Start::Last(_) | Start::Time(_)) => start,
+            };
+        }
+        missing
+    }
+}
+
+impl Left {
+    /// The same for one that is paused.
+    pub fn begin_anew(&mut self, topic: u64) {
+        forget_floor(&mut self.floors, topic);
+    }
+}
+
+/// Whatever was sent of a topic, what comes live from here on was not.
+fn forget_floor(floors: &mut HashMap<u64, Floor, RandomState>, topic: u64) {
+    if let Some(Floor::Sent(seq)) = floors.get_mut(&topic) {
+        *seq = 0;
+    }
+}
+
 /// Where to go on with looking for topics.
 #[derive(Clone, Copy, Debug)]
 pub struct Scan {

@@ -28,6 +28,8 @@ pub struct Topic {
     /// The rule's, to be read without the lock by every worker that delivers.
     flush_ms: AtomicU16,
     may_compress: AtomicBool,
+    /// Messages of it had seqs of an earlier epoch.
+    is_renumbered: AtomicBool,
     /// Subscriptions to exactly this topic, of all workers.
     pub(super) subscribers: AtomicU32,
     state: Mutex<TopicState>,
@@ -123,8 +125,8 @@ impl Topic {
         let subscribers = AtomicU32::new(0);
         let state = Mutex::new(state);
         let (id, epoch) = (epoch.value(), AtomicU64::new(epoch.value()));
-        let name = name.as_str().into();
-        Self { name, id, epoch, flush_ms, may_compress, subscribers, state }
+        let (name, is_renumbered) = (name.as_str().into(), false.into());
+        Self { name, id, epoch, flush_ms, may_compress, is_renumbered, subscribers, state }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
@@ -149,8 +151,16 @@ impl Topic {
     }
 
     /// Its seqs count within another epoch from here on; called under its lock.
-    pub(super) fn renumber(&self, epoch: Epoch) {
+    pub(super) fn renumber(&self, epoch: Epoch, state: &mut TopicState) {
+        if std::mem::take(&mut state.seq) > 0 {
+            self.is_renumbered.store(true, Ordering::Release);
+        }
         self.epoch.store(epoch.value(), Ordering::Release);
+    }
+
+    /// Whether messages of it had seqs of an earlier epoch, which somebody may know.
+    pub(super) fn is_renumbered(&self) -> bool {
+        self.is_renumbered.load(Ordering::Acquire)
     }
 
     /// Whether its epoch was made by another process.

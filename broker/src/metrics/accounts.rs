@@ -7,7 +7,7 @@ use super::Counter;
 /// Why messages were dropped, in the order of [`Accounts::dropped`].
 pub const DROP_REASONS: [&str; 2] = ["slow", "ended"];
 /// Why a gap notice was sent, in the order of [`Accounts::gaps`].
-pub const GAP_REASONS: [&str; 2] = ["overflow", "expired"];
+pub const GAP_REASONS: [&str; 3] = ["overflow", "expired", "backplane"];
 /// How a client that came back with a position was answered, in the order of
 /// [`Accounts::recoveries`].
 pub const RECOVERIES: [&str; 2] = ["whole", "partial"];
@@ -61,6 +61,8 @@ pub mod gap {
     pub const OVERFLOW: usize = 0;
     /// They are no longer kept.
     pub const EXPIRED: usize = 1;
+    /// They were lost between nodes.
+    pub const BACKPLANE: usize = 2;
 }
 
 /// Places in [`Accounts::steps`].
@@ -84,6 +86,7 @@ mod tests {
         assert_eq!((DROP_REASONS[dropped::SLOW], DROP_REASONS[dropped::ENDED]), ("slow", "ended"));
         assert_eq!(GAP_REASONS[gap::OVERFLOW], "overflow");
         assert_eq!(GAP_REASONS[gap::EXPIRED], "expired");
+        assert_eq!(GAP_REASONS[gap::BACKPLANE], "backplane");
         assert_eq!(MOVES[step::DOWN_TO_LATEST], ("down", "latest"));
         assert_eq!(MOVES[step::DOWN_TO_SLOW], ("down", "slow"));
         assert_eq!(MOVES[step::UP_TO_LATEST], ("up", "latest"));
