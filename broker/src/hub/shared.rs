@@ -11,7 +11,7 @@ use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
-use super::log::{Entry, Pending, Placed, Waiting, Work};
+use super::log::{Entry, Log, Pending, Placed, Waiting, Work};
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
@@ -127,6 +127,19 @@ pub struct Published {
     pub made: Option<Arc<Topic>>,
 }
 
+/// A message on its way, which may be published.
+struct Publishing<'p> {
+    name: TopicName<'p>,
+    topic: &'p Arc<Topic>,
+    payload: Payload<'p>,
+    native: Protocol,
+    /// The publisher's worker, if it has one.
+    from: Option<usize>,
+    /// What a retry of it is known by.
+    named: Option<Arc<str>>,
+    now_ms: u64,
+}
+
 impl Published {
     /// Nothing but the place.
     fn at(place: Option<Placed>) -> Self {
@@ -228,62 +241,78 @@ impl Shared {
                     return Err(PublishError::CannotRemember { why, made });
                 }
             };
-            let way = self.way_of(name, &state);
-            if let Way::Log(log) = way {
-                let pending = Pending::new(payload, native, named.clone(), waiting());
-                let work = Work::Publish(pending);
-                let made = made.then(|| topic.clone());
-                return match log.append(Entry { topic: topic.clone(), work }, from) {
-                    Ok(is_slowed) => {
-                        state.wait_for_one();
-                        if let Some(id) = named {
-                            state.remember(id, None, now_ms, &self.history);
-                        }
-                        let full = self.full_for(&topic, &mut state, from);
-                        Ok(Published { is_slowed, full, made, ..Published::at(None) })
-                    }
-                    Err(error) => Err(PublishError::Refused { error, made }),
-                };
-            }
-            state.seq += 1;
-            let (epoch, seq, level) = (topic.epoch(), state.seq, Level::Accepted);
-            let mut published = Published::at(Some(Placed { epoch, seq, level }));
-            let goes_up = match self.reach_of(name, &state) {
-                Reach::Nodes(uplink) => Some(uplink),
-                Reach::Node | Reach::Log(_) => None,
+            let message = Publishing { name, topic: &topic, payload, native, from, named, now_ms };
+            let done = match self.way_of(name, &state) {
+                Way::Log(log) => self.publish_in_log(log, message, &mut state, waiting()),
+                Way::Here => self.publish_here(None, message, &mut state),
+                Way::Behind(log) => self.publish_here(Some(log), message, &mut state),
             };
-            let is_wanted = goes_up.is_some()
-                || matches!(way, Way::Behind(_))
-                || state.watchers(name, &self.interest) != 0
-                || self.keeps(&state);
-            if is_wanted {
-                let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
-                if let Way::Behind(log) = way {
-                    let work = Work::Written(message.clone());
-                    match log.append(Entry { topic: topic.clone(), work }, from) {
-                        Ok(is_slowed) => published.is_slowed = is_slowed,
-                        Err(error) => {
-                            state.seq -= 1;
-                            let made = made.then(|| topic.clone());
-                            return Err(PublishError::Refused { error, made });
-                        }
-                    }
-                }
-                if let Some(uplink) = goes_up {
-                    published.is_slowed |= uplink.push(Upward::Message(message.clone()), from);
-                }
-                let Handed { wakes, full } = self.hand_out(message, &mut state, from, now_ms);
-                (published.wakes, published.full) = (wakes, full);
-            } else if state.is_watched() {
-                published.wakes = self.hear(&topic, &mut state, 0, now_ms);
-            }
-            if let Some(id) = named {
-                state.remember(id, Some((seq, level)), now_ms, &self.history);
-            }
             drop(state);
-            published.made = made.then_some(topic);
-            return Ok(published);
+            let made = made.then_some(topic);
+            return match done {
+                Ok(published) => Ok(Published { made, ..published }),
+                Err(error) => Err(PublishError::Refused { error, made }),
+            };
         }
+    }
+
+    /// The topic's order is made in a log: the message gets its seq there.
+    fn publish_in_log(
+        &self,
+        log: &Log,
+        message: Publishing<'_>,
+        state: &mut TopicState,
+        waiting: Waiting,
+    ) -> Result<Published, CommandError> {
+        let Publishing { topic, payload, native, from, named, now_ms, .. } = message;
+        let work = Work::Publish(Pending::new(payload, native, named.clone(), waiting));
+        let is_slowed = log.append(Entry { topic: topic.clone(), work }, from)?;
+        state.wait_for_one();
+        if let Some(id) = named {
+            state.remember(id, None, now_ms, &self.history);
+        }
+        let full = self.full_for(topic, state, from);
+        Ok(Published { is_slowed, full, ..Published::at(None) })
+    }
+
+    /// The message gets its seq here, and is written behind others into a log if there is one.
+    fn publish_here(
+        &self,
+        behind: Option<&Log>,
+        message: Publishing<'_>,
+        state: &mut TopicState,
+    ) -> Result<Published, CommandError> {
+        let Publishing { name, topic, payload, native, from, named, now_ms } = message;
+        state.seq += 1;
+        let (epoch, seq, level) = (topic.epoch(), state.seq, Level::Accepted);
+        let mut published = Published::at(Some(Placed { epoch, seq, level }));
+        let goes_up = match self.reach_of(name, state) {
+            Reach::Nodes(uplink) => Some(uplink),
+            Reach::Node | Reach::Log(_) => None,
+        };
+        let is_wanted = goes_up.is_some()
+            || behind.is_some()
+            || state.watchers(name, &self.interest) != 0
+            || self.keeps(state);
+        if is_wanted {
+            let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
+            if let Some(log) = behind {
+                let work = Work::Written(message.clone());
+                let appended = log.append(Entry { topic: topic.clone(), work }, from);
+                published.is_slowed = appended.inspect_err(|_| state.seq -= 1)?;
+            }
+            if let Some(uplink) = goes_up {
+                published.is_slowed |= uplink.push(Upward::Message(message.clone()), from);
+            }
+            let Handed { wakes, full } = self.hand_out(message, state, from, now_ms);
+            (published.wakes, published.full) = (wakes, full);
+        } else if state.is_watched() {
+            published.wakes = self.hear(topic, state, 0, now_ms);
+        }
+        if let Some(id) = named {
+            state.remember(id, Some((seq, level)), now_ms, &self.history);
+        }
+        Ok(published)
     }
 
     /// Hands a message, which has the newest seq, to every worker that has subscribers for it, and
@@ -340,6 +369,13 @@ impl Shared {
         exact + self.interest.subscribers_of(name)
     }
 
+    /// Some worker must see to it that a topic is forgotten one day which nobody of them has made;
+    /// returns it, if it must be woken.
+    pub(super) fn look_after(&self, made: Arc<Topic>) -> WorkerSet {
+        let worker = made.id() as usize % self.workers();
+        u64::from(self.mailboxes[worker].push(Mail::Made(made), None).wake) << worker
+    }
+
     /// Hands mail about a topic to workers, in its order; called under the topic's lock. Returns
     /// those that must be woken.
     pub fn post(&self, workers: WorkerSet, mail: &Mail, _order: &TopicState) -> WorkerSet {
@@ -374,13 +410,6 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
-    /// Some worker must see to it that a topic is forgotten one day which nobody of them has made;
-    /// returns it, if it must be woken.
-    pub(super) fn look_after(&self, made: Arc<Topic>) -> WorkerSet {
-        let worker = made.id() as usize % self.workers();
-        u64::from(self.mailboxes[worker].push(Mail::Made(made), None).wake) << worker
-    }
-
     use std::collections::VecDeque;
 
     use super::*;
