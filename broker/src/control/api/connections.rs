@@ -53,7 +53,7 @@ struct Wanted {
 #[serde(deny_unknown_fields)]
 struct Closing {
     user: Option<String>,
-    /// The node that has the session; this one if it is left out.
+    /// The node that has the session; this one if it is left out. Never with a user.
     node: Option<String>,
     code: Option<u16>,
     reason: Option<String>,
@@ -93,7 +93,7 @@ async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Pro
     let own = async {
         match after {
             Some(after) => local(api, (user, slow_only), limit, after).await,
-            None => Ok(Page { items: Vec::new(), next: None }),
+            None => Ok(Page::default()),
         }
     };
     elsewhere::list(api, "connections", (question, &from, limit), own, |_| true).await
@@ -178,17 +178,23 @@ async fn disconnect(
 ) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Admin)?;
     let Closing { user, node, code, reason } = query::parameters(uri)?;
+    if session.is_none() && node.is_some() {
+        return Err(Problem::bad_request(
+            "`node` goes with a session: a user is looked for on all",
+        ));
+    }
     let reason = reason.unwrap_or_else(|| REASON.to_owned());
+    let close = Close::new((session, user.as_deref()), code, reason)?;
     let node = node.filter(|node| node != elsewhere::node_of(api));
     let mut closed = 0;
     if node.is_none() {
-        closed = close_here(api, (session, user.as_deref()), code, &reason).await?;
+        closed = close_here(api, &close).await?;
     }
     let mut missing = Vec::new();
     if let (Some(handle), true) = (&api.cluster, session.is_none() || node.is_some()) {
-        let code = code_of(code)?.value();
         let first = node.clone().unwrap_or_default();
         let session = session.map(|session| (first.clone(), session.to_owned()));
+        let (code, reason) = (close.code.value(), close.reason);
         let question = Question::Disconnect { user, session, code, reason };
         let answers = handle.ask(&question, &first).await;
         closed += answers.of.iter().filter_map(|(_, count)| count.as_u64()).sum::<u64>();
@@ -198,7 +204,7 @@ async fn disconnect(
         return Err(Problem::unavailable(format!("the node {node} does not answer")));
     }
     if closed == 0 && session.is_some() {
-        return Err(Problem::not_found("no connection has this session"));
+        return Err(not_here());
     }
     let answer = match &api.cluster {
         None => json!({ "disconnected": closed }),
@@ -207,22 +213,47 @@ async fn disconnect(
     Ok(super::json(answer.to_string()))
 }
 
-/// Closes connections of this node, by session or by user, and revokes the user's tokens; how many.
-pub(super) async fn close_here(
-    api: &Api,
-    (session, user): (Option<&str>, Option<&str>),
-    code: Option<u16>,
-    reason: &str,
-) -> Result<u64, Problem> {
-    let (workers, whom) = whom(api, session, user.map(str::to_owned))?;
-    let code = code_of(code)?;
-    if reason.len() > 123 || reason.chars().any(char::is_control) {
-        return Err(Problem::bad_request("`reason` is a text of at most 123 bytes"));
+/// Which connections to close, and what they are told.
+pub(super) struct Close {
+    whom: Whom,
+    code: CloseCode,
+    reason: String,
+}
+
+impl Close {
+    /// That of a session, or those of a user.
+    ///
+    /// # Errors
+    /// 400 if it is neither or both, or what they are told can't be said in a close frame.
+    pub(super) fn new(
+        (session, user): (Option<&str>, Option<&str>),
+        code: Option<u16>,
+        reason: String,
+    ) -> Result<Self, Problem> {
+        let whom = match (session, user) {
+            (Some(session), None) => Whom::Session(query::session(session)?),
+            (None, Some(user)) => Whom::User(user.into()),
+            (Some(_), Some(_)) => {
+                return Err(Problem::bad_request("`user` and a session exclude each other"));
+            }
+            (None, None) => return Err(Problem::bad_request("`user` is missing")),
+        };
+        if reason.len() > 123 || reason.chars().any(char::is_control) {
+            return Err(Problem::bad_request("`reason` is a text of at most 123 bytes"));
+        }
+        Ok(Self { whom, code: code_of(code)?, reason })
     }
-    if let (Whom::User(user), true) = (&whom, code != CloseCode::GOING_AWAY) {
+}
+
+/// Closes connections of this node and revokes the user's tokens; how many.
+pub(super) async fn close_here(api: &Api, close: &Close) -> Result<u64, Problem> {
+    let Close { whom, code, reason } = close;
+    let workers = workers_of(api, whom)?;
+    if let (Whom::User(user), true) = (whom, *code != CloseCode::GOING_AWAY) {
         api.access.revoke(user);
     }
-    let ask = Ask::Disconnect { whom, code, reason: reason.to_owned().into() };
+    let reason = reason.clone().into();
+    let ask = Ask::Disconnect { whom: whom.clone(), code: *code, reason };
     let mut closed = 0;
     for told in api.ask(workers, ask).await? {
         let Told::Disconnected(count) = told else { continue };
@@ -231,24 +262,19 @@ pub(super) async fn close_here(
     Ok(closed)
 }
 
-fn whom(
-    api: &Api,
-    session: Option<&str>,
-    user: Option<String>,
-) -> Result<(WorkerSet, Whom), Problem> {
-    match (session, user) {
-        (Some(session), None) => {
-            let session = query::session(session)?;
-            let worker = worker_of(session);
-            if worker >= api.desk.workers() {
-                return Err(Problem::not_found("no connection has this session"));
-            }
-            Ok((1 << worker, Whom::Session(session)))
-        }
-        (None, Some(user)) => Ok((api.desk.everyone(), Whom::User(user.into()))),
-        (Some(_), Some(_)) => Err(Problem::bad_request("`user` and a session exclude each other")),
-        (None, None) => Err(Problem::bad_request("`user` is missing")),
+/// The workers that may have connections of these.
+fn workers_of(api: &Api, whom: &Whom) -> Result<WorkerSet, Problem> {
+    match whom {
+        Whom::User(_) => Ok(api.desk.everyone()),
+        Whom::Session(session) => match worker_of(*session) {
+            worker if worker < api.desk.workers() => Ok(1 << worker),
+            _ => Err(not_here()),
+        },
     }
+}
+
+fn not_here() -> Problem {
+    Problem::not_found("no connection has this session")
 }
 
 /// RFC 6455 §7.4.2: the codes of our own that tell a client what to do next.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use super::connections::Close;
 use super::problem::Problem;
 use super::{Api, connections, query, topics};
 use crate::cluster::asking::{Asked, Cursor, Handle, Question};
@@ -22,17 +23,13 @@ use crate::config::keys::Scope;
 const PAGE_MAX: usize = 100;
 
 /// A part of a list.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize, Serialize)]
 pub(super) struct Page {
     /// The things, as they are shown.
     pub(super) items: Vec<Value>,
     /// Where to go on, if there are more.
     pub(super) next: Option<String>,
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
 
 /// Answers what other nodes ask, for as long as they can.
 pub(super) async fn serve(api: Arc<Api>, mut asked: mpsc::Receiver<Asked>) {
@@ -54,28 +51,30 @@ pub(super) async fn nodes(State(api): State<Arc<Api>>, headers: HeaderMap, uri: 
 
 fn list_nodes(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Problem> {
     api.access.admit(headers, Scope::Read)?;
-    let Nothing {} = query::parameters(uri)?;
+    let query::Nothing {} = query::parameters(uri)?;
     let alone = || json!({ "node": null, "others": [] });
     let list = api.cluster.as_ref().map_or_else(alone, |handle| handle.list(api.now_ms()));
     Ok(super::json(list.to_string()))
 }
 
-/// What this node says to a question, its own or another's.
+/// What this node says to a question of another.
 async fn answer(api: &Api, question: &Question) -> Result<Value, Problem> {
     let node = node_of(api);
     let page = match question {
         Question::Connections { user, slow_only, limit, from } => match from.on(node) {
             Some(after) => {
-                connections::local(api, (user.clone(), *slow_only), *limit, after).await?
+                let limit = (*limit).min(PAGE_MAX);
+                connections::local(api, (user.clone(), *slow_only), limit, after).await?
             }
-            None => Page { items: Vec::new(), next: None },
+            None => Page::default(),
         },
         Question::Topics { prefix, filter, limit, from } => match from.on(node) {
             Some(after) => {
                 let what = topics::What::new(prefix, filter.as_deref())?;
-                topics::local(api, &what, (*limit, after), |_| true).await?
+                let limit = (*limit).min(PAGE_MAX);
+                topics::local(api, &what, (limit, after), |_| true).await?
             }
-            None => Page { items: Vec::new(), next: None },
+            None => Page::default(),
         },
         Question::Presence { topic } => return topics::members(api, query::topic(topic)?),
         Question::Disconnect { user, session, code, reason } => {
@@ -85,8 +84,8 @@ async fn answer(api: &Api, question: &Question) -> Result<Value, Problem> {
                 None => None,
             };
             let whose = (session, user.as_deref());
-            let closed = connections::close_here(api, whose, Some(*code), reason).await?;
-            return Ok(closed.into());
+            let close = Close::new(whose, Some(*code), reason.clone())?;
+            return Ok(connections::close_here(api, &close).await?.into());
         }
     };
     serde_json::to_value(page).map_err(|_| Problem::unavailable("the page can't be written"))
@@ -172,7 +171,67 @@ pub(super) fn with_node(mut item: Value, node: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Instant;
+
+    use broker_proto::topic::Topic;
+
+    use super::super::access::ApiKeys;
     use super::*;
+    use crate::config::Config;
+    use crate::control::Shown;
+    use crate::hub::Shared;
+    use crate::hub::ask::{Ask, Told};
+    use crate::hub::desk::Desk;
+    use crate::hub::mailbox::Mail;
+    use crate::metrics::Metrics;
+
+    /// An API whose one worker answers at once that it has no connections, and notes how many it
+    /// was asked for.
+    fn api(shared: &Arc<Shared>, limits: &Arc<Mutex<Vec<usize>>>) -> Api {
+        let (worker, limits) = (shared.clone(), limits.clone());
+        worker.mailbox(0).park();
+        let desk = Desk::new(shared.clone(), move |_| {
+            let mut mail = VecDeque::new();
+            worker.mailbox(0).take(&mut mail);
+            worker.mailbox(0).park();
+            for mail in mail {
+                let Mail::Question(question) = mail else { continue };
+                question.answer(match &question.ask {
+                    Ask::Connections { limit, .. } => {
+                        limits.lock().unwrap().push(*limit);
+                        Told::Connections(Vec::new())
+                    }
+                    Ask::Subscribers(topics) => Told::Subscribers(vec![0; topics.len()]),
+                    Ask::Disconnect { .. } => Told::Disconnected(0),
+                });
+            }
+        });
+        let (config, metrics) = (Config::default(), Arc::new(Metrics::new(1)));
+        let (shown, keys) = (Shown::new(&config), Arc::new(ApiKeys::new(&config.api_key)));
+        Api::new(&config, shown, keys, desk, metrics, Instant::now(), None)
+    }
+
+    #[test]
+    fn another_node_gets_no_more_than_a_page_whatever_it_asks_for() {
+        let shared = Arc::new(Shared::new(1, &Config::default(), 0));
+        for number in 0..3 * PAGE_MAX {
+            let name = format!("t/{number}");
+            shared.directory.find_or_create(Topic::new(&name).unwrap(), 0).unwrap();
+        }
+        let limits = Arc::default();
+        let api = api(&shared, &limits);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (limit, from) = (usize::MAX, Cursor::default());
+        let connections =
+            Question::Connections { user: None, slow_only: false, limit, from: from.clone() };
+        runtime.block_on(answer(&api, &connections)).map_err(drop).unwrap();
+        assert_eq!(*limits.lock().unwrap(), [PAGE_MAX + 1]);
+        let topics = Question::Topics { prefix: String::new(), filter: None, limit, from };
+        let page = runtime.block_on(answer(&api, &topics)).map_err(drop).unwrap();
+        assert_eq!(page["items"].as_array().map(Vec::len), Some(PAGE_MAX));
+    }
 
     fn page(items: &[u64], next: Option<&str>) -> Page {
         let items = items.iter().map(|item| json!({ "n": item })).collect();

@@ -89,6 +89,25 @@ fn messages_get_their_places_and_are_kept() {
 }
 
 #[test]
+fn whom_to_disconnect_is_checked_before_anybody_is_asked() {
+    let setup = setup(&Config::default());
+    for (path, status) in [
+        ("?user=ann&node=b", 400),
+        ("?node=b", 400),
+        ("", 400),
+        ("/12?node=b", 400),
+        ("/0000000000000000?node=b&reason=%00", 400),
+        ("/0000000000000000?node=b&user=ann", 400),
+        ("/0000000000000000?node=b&code=1000", 400),
+        ("/0000000000000000?node=b", 404),
+    ] {
+        let uri = format!("/api/v1/connections{path}");
+        let answer = setup.ask(Request::delete(uri).body(Body::empty()).unwrap());
+        assert_eq!(answer.status, status, "{path}: {}", answer.body);
+    }
+}
+
+#[test]
 fn of_a_batch_with_a_mistake_nothing_is_published() {
     let setup = setup(&Config::default());
     for (body, status, wanted) in [

@@ -72,7 +72,7 @@ async fn page(api: &Api, headers: &HeaderMap, uri: &Uri) -> Result<Response, Pro
     let own = async {
         match from.on(elsewhere::node_of(api)) {
             Some(after) => local(api, &what, (limit, after), |topic| visitor.covers(topic)).await,
-            None => Ok(Page { items: Vec::new(), next: None }),
+            None => Ok(Page::default()),
         }
     };
     let is_shown = |item: &Value| {
