@@ -232,6 +232,7 @@ impl Handle {
         let number = self.pending.last.fetch_add(1, Ordering::Relaxed) + 1;
         let (sender, mut receiver) = mpsc::channel(left.len());
         self.pending.lock().insert(number, sender);
+        let _waiting = WaitsFor { pending: &self.pending, number };
         let json = serde_json::to_vec(question).unwrap_or_default();
         let is_sent = self.outgoing.try_send(Outgoing { to: None, number, json }).is_ok();
         let (of, missing, waiting) = (&mut answers.of, &mut answers.missing, &mut left);
@@ -252,11 +253,23 @@ impl Handle {
         let patience = if is_sent { ANSWER_TIMEOUT } else { Duration::ZERO };
         // Who has not answered by then is left.
         let _ = timeout(patience, all).await;
-        self.pending.lock().remove(&number);
         answers.missing.extend(left.into_iter().map(|(_, name)| name));
         answers.missing.sort();
         answers.of.sort_by(|(a, _), (b, _)| a.cmp(b));
         answers
+    }
+}
+
+/// Somebody waits for the answers to a question, until this is dropped: also when whoever asked has
+/// gone and the rest of [`Handle::ask`] is never run.
+struct WaitsFor<'p> {
+    pending: &'p Pending,
+    number: u64,
+}
+
+impl Drop for WaitsFor<'_> {
+    fn drop(&mut self) {
+        self.pending.lock().remove(&self.number);
     }
 }
 
@@ -270,6 +283,20 @@ mod tests {
         let cursor = Cursor { node: "b".into(), after: "7".into() };
         assert_eq!((cursor.on("a"), cursor.on("b"), cursor.on("c")), (None, Some("7"), Some("")));
         assert_eq!(Cursor::default().on("a"), Some(""));
+    }
+
+    #[test]
+    fn who_has_gone_waits_for_nothing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (seat, inside) = pair(Names { cluster: "c".into(), node: "a".into(), run: 1 });
+        let sign = Sign { node: "b", beat: 1, is_leaving: false, connections: 0 };
+        inside.nodes.note(2, sign, 0);
+        runtime.block_on(async {
+            let question = Question::Presence { topic: "t".into() };
+            let asking = seat.handle.ask(&question, "");
+            assert!(timeout(Duration::from_millis(1), asking).await.is_err());
+        });
+        assert!(inside.pending.lock().is_empty());
     }
 
     #[test]
