@@ -15,6 +15,7 @@ use broker::cluster::stream::order::GivenUp;
 use broker::cluster::stream::replica::{Event, Replica};
 use broker::cluster::{Bus, Names, Standing};
 use broker::config::Config;
+use broker::hub::history::Budget;
 use broker::metrics::Metrics;
 use broker_proto::command::Payload;
 use broker_proto::topic::Topic;
@@ -72,7 +73,8 @@ async fn run(
     metrics: Arc<Metrics>,
 ) {
     let bus = join(&url, number, metrics).await;
-    let mut replica: Replica<String> = Replica::new(bus, &Config::default());
+    let budget = Arc::new(Budget::new(1 << 30));
+    let mut replica: Replica<String> = Replica::new(bus, &Config::default(), budget);
     let mut open = 0;
     let mut ids = (0..to_publish).map(|at| number * 1_000_000 + at);
     loop {
@@ -81,7 +83,7 @@ async fn run(
             let Some(id) = ids.next() else { break };
             let topic = Topic::new(TOPICS[id as usize % TOPICS.len()]).expect("a topic");
             let submitted =
-                replica.submit(topic, id.to_string(), |id| Payload::Json(id.as_bytes()));
+                replica.submit(topic, id.to_string(), |id| Payload::Json(id.as_bytes()).into());
             submitted.expect("the topic is kept");
             open += 1;
         }
@@ -97,9 +99,10 @@ async fn run(
                 match why {
                     GivenUp::Unsure => told.unsure.extend(ids),
                     GivenUp::NotPublished => told.not.extend(ids),
-                    GivenUp::TooLarge => panic!("they are short"),
+                    GivenUp::TooLarge | GivenUp::NoRoom => panic!("they are short"),
                 }
             }
+            Event::Repeat(id, ..) => panic!("{id} has no identity"),
             Event::Commit(commit) => {
                 let epoch = commit.epoch().value();
                 for (seq, payload) in commit.messages() {

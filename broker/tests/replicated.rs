@@ -1,5 +1,5 @@
-//! Topics that keep something, on three brokers joined by a real nats-server: one order and one
-//! history on all of them, whatever happens to a node or to the server.
+//! Topics that keep something, on three brokers joined by a real nats-server or three: one order and
+//! one history on all of them, whatever happens to a node or to a server.
 
 #[path = "replicated/attacks.rs"]
 mod attacks;
@@ -11,6 +11,10 @@ mod namespace;
 mod nats;
 #[path = "cluster/proxy.rs"]
 mod proxy;
+#[path = "replicated/retries.rs"]
+mod retries;
+#[path = "replicated/servers.rs"]
+mod servers;
 #[path = "replicated/sharing.rs"]
 mod sharing;
 #[path = "support/support.rs"]
@@ -36,6 +40,8 @@ const EACH: u64 = 1_500;
 
 struct Cluster {
     server: NatsServer,
+    /// Those that are one with it.
+    others: Vec<NatsServer>,
     brokers: Vec<Broker>,
 }
 
@@ -54,7 +60,7 @@ impl Cluster {
         for broker in &brokers {
             broker.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
         }
-        Self { server, brokers }
+        Self { server, others: Vec::new(), brokers }
     }
 
     /// Three publishers and three subscribers of one topic, one on each node, and `meanwhile`.

@@ -1,19 +1,26 @@
 //! Nodes that publish on the same topics through one stream, in virtual time, from a seed: whatever
 //! is delayed, lost, sent twice or forgotten, all nodes deliver one order, nothing twice, and tell
-//! the truth to those who published.
+//! the truth to those who published. Many publishes are repeated, on any node and at any time: each is
+//! one message.
 //!
 //! A failure prints its seed and step; `ALTAVOZ_SEED=n cargo test --test stream_simulation` replays
 //! it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
-use broker::cluster::stream::order::{Attempt, GivenUp, Limits, Refusal, Seen};
-use broker::cluster::stream::record::{Origin, Record};
+use broker::cluster::stream::identities::Times;
+use broker::cluster::stream::order::{Attempt, GivenUp, Limits, Refusal, Repeat, Seen};
+use broker::cluster::stream::record::{Identity, Message, Origin, Record};
 use broker::cluster::stream::sequencer::{Effect, Outcome, Sequencer, Settings};
+use broker::hub::history::Budget;
 use broker_proto::command::{Payload, Position};
 
 const NODES: usize = 3;
+/// Publishes on the last of them have no identity.
 const TOPICS: [&str; 3] = ["a", "b", "c"];
+/// Publishes that may be repeated, of the newest.
+const REPEATED: usize = 40;
 const STEPS: usize = 20_000;
 const TIMEOUT_MS: u64 = 2_000;
 
@@ -28,30 +35,42 @@ enum Packet {
 struct Server {
     newest: u64,
     records: BTreeMap<u64, (String, Vec<u8>)>,
+    /// How often all records of a topic got too old, and how often that was when one was stored.
+    expired: HashMap<String, u64>,
+    generations: HashMap<u64, u64>,
     last_of: HashMap<String, u64>,
     known: HashMap<Origin, u64>,
     is_down: bool,
 }
 
-/// What became of a message, as its publisher was told.
+/// A publish, and which message it is of.
+struct Publish {
+    at: usize,
+    text: String,
+    identity: Option<Identity>,
+}
+
+/// What became of a publish, as its publisher was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Waits,
     Published,
+    /// It came before.
+    Repeated,
     Not,
     Unsure,
 }
 
 struct Node {
     run: u64,
-    sequencer: Sequencer<String>,
+    sequencer: Sequencer<Publish>,
     read_to: u64,
     is_cut_off: bool,
     /// Attempts without an answer: until when they are waited for.
     open: BTreeMap<(u32, u64), u64>,
     /// The newest message delivered, by topic.
     places: HashMap<String, Position>,
-    delivered: HashSet<u64>,
+    delivered: HashSet<(u64, u64)>,
 }
 
 struct World {
@@ -60,7 +79,15 @@ struct World {
     server: Server,
     nodes: Vec<Node>,
     packets: Vec<(u64, Packet)>,
+    /// Of each publish.
     fates: Vec<Fate>,
+    messages: u64,
+    /// The publish of each message that has no identity.
+    nameless: HashMap<u64, usize>,
+    /// Messages with an identity.
+    named: Vec<(u64, &'static str)>,
+    /// Where each of them stands, by topic and how often that has expired.
+    places: HashMap<(String, u64, u64), (u64, u64)>,
     /// The message at each place: the same on every node.
     order: HashMap<(String, u64, u64), u64>,
     runs: u64,
@@ -74,7 +101,7 @@ fn all_nodes_deliver_one_order_and_publishers_are_told_the_truth() {
         Ok(seed) => vec![seed.parse().expect("ALTAVOZ_SEED is a number")],
         Err(_) => (1..=20).collect(),
     };
-    let (mut unsure, mut refused, mut epochs) = (0, 0, 0);
+    let (mut unsure, mut refused, mut epochs, mut repeated) = (0, 0, 0, 0);
     for seed in seeds {
         let mut world = World::new(seed);
         for step in 0..STEPS {
@@ -89,11 +116,13 @@ fn all_nodes_deliver_one_order_and_publishers_are_told_the_truth() {
         assert!(count(Fate::Published) > 500, "seed {seed}: nothing happened");
         assert!(world.conflicts > 20, "seed {seed}: the nodes did not meet");
         unsure += count(Fate::Unsure);
+        repeated += count(Fate::Repeated);
         refused += count(Fate::Not);
         epochs += world.epochs.len() - TOPICS.len();
     }
     assert!(unsure > 0 && refused > 0, "no publish was given up");
     assert!(epochs > 0, "no topic began anew");
+    assert!(repeated > 5_000, "only {repeated} publishes came again");
 }
 
 impl World {
@@ -105,6 +134,10 @@ impl World {
             nodes: Vec::new(),
             packets: Vec::new(),
             fates: Vec::new(),
+            messages: 0,
+            nameless: HashMap::new(),
+            named: Vec::new(),
+            places: HashMap::new(),
             order: HashMap::new(),
             runs: 0,
             conflicts: 0,
@@ -128,7 +161,7 @@ impl World {
         };
         Node {
             run: self.runs,
-            sequencer: Sequencer::new(settings, 1),
+            sequencer: Sequencer::new(settings, 1, Arc::new(Budget::new(1 << 40))),
             read_to: 0,
             is_cut_off: false,
             open: BTreeMap::new(),
@@ -155,11 +188,26 @@ impl World {
     }
 
     fn publish(&mut self, node: usize) {
-        let id = self.fates.len() as u64;
+        let again = self.named.len().saturating_sub(1 + self.rng.usize(..REPEATED));
+        let (id, topic) = match self.named.get(again).filter(|_| self.rng.u32(..3) == 0) {
+            Some(again) => *again,
+            None => {
+                let at = self.rng.usize(..TOPICS.len());
+                self.messages += 1;
+                let new = (self.messages, TOPICS[at]);
+                self.named.extend((at + 1 < TOPICS.len()).then_some(new));
+                new
+            }
+        };
+        let at = self.fates.len();
         self.fates.push(Fate::Waits);
-        let topic = TOPICS[self.rng.usize(..TOPICS.len())];
+        let is_named = topic != TOPICS[TOPICS.len() - 1];
+        if !is_named {
+            self.nameless.insert(id, at);
+        }
+        let publish = Publish { at, text: id.to_string(), identity: is_named.then(|| named(id)) };
         let (sequencer, now_ms) = (&mut self.nodes[node].sequencer, self.now_ms);
-        sequencer.submit(topic, 0, id.to_string(), |id| Payload::Json(id.as_bytes()), now_ms);
+        sequencer.submit(topic, 0, publish, Publish::message, now_ms);
     }
 
     /// Carries out what a node wants, and its deadlines.
@@ -173,7 +221,8 @@ impl World {
         node.sequencer.handle_time(self.now_ms);
         while let Some(effect) = self.nodes[at].sequencer.poll_effect(self.now_ms) {
             match effect {
-                Effect::GiveUp(waiters, why) => self.give_up(&waiters, why),
+                Effect::GiveUp(publishes, why) => self.give_up(&publishes, why),
+                Effect::Repeat(publish, repeat, _) => self.repeat(&publish, repeat),
                 Effect::Send { key, topic, attempt, .. } => {
                     let node = &mut self.nodes[at];
                     node.open.insert((key, attempt.origin.nonce), self.now_ms + 500);
@@ -184,15 +233,32 @@ impl World {
         }
     }
 
-    fn give_up(&mut self, waiters: &[String], why: GivenUp) {
-        for id in waiters.iter().map(|text| id_of(text.as_bytes())) {
-            assert_eq!(self.fates[id as usize], Fate::Waits, "{id} was answered twice");
-            self.fates[id as usize] = match why {
-                GivenUp::NotPublished => Fate::Not,
-                GivenUp::Unsure => Fate::Unsure,
-                GivenUp::TooLarge => panic!("{id} is short"),
-            };
+    fn give_up(&mut self, publishes: &[Publish], why: GivenUp) {
+        for publish in publishes {
+            self.settle(
+                publish.at,
+                match why {
+                    GivenUp::NotPublished => Fate::Not,
+                    GivenUp::Unsure => Fate::Unsure,
+                    GivenUp::TooLarge | GivenUp::NoRoom => panic!("{} is short", publish.text),
+                },
+            );
         }
+    }
+
+    fn repeat(&mut self, publish: &Publish, repeat: Repeat) {
+        self.settle(publish.at, Fate::Repeated);
+        let Repeat::At(Position { epoch, seq }) = repeat else { panic!("{repeat:?}") };
+        let id = id_of(publish.text.as_bytes());
+        let stands = |topic: &&str| {
+            self.order.get(&((*topic).to_owned(), epoch.value(), seq)).is_some_and(|at| *at == id)
+        };
+        assert!(TOPICS.iter().any(stands), "{id} has not the place {seq} of {epoch:?}");
+    }
+
+    fn settle(&mut self, publish: usize, fate: Fate) {
+        assert_eq!(self.fates[publish], Fate::Waits, "{publish} was answered twice");
+        self.fates[publish] = fate;
     }
 
     /// On its way, maybe for long, or lost.
@@ -243,25 +309,27 @@ impl World {
 
     fn take(&mut self, at: usize, number: u64, topic: &str, bytes: &[u8]) {
         let record = Record::decode(bytes).expect("only records are stored");
-        let ids: Vec<u64> = record.payloads().map(|payload| id_of(payload.bytes())).collect();
+        let id = |message: Message<'_>| id_of(message.payload.bytes());
+        let ids: Vec<u64> = record.messages().map(id).collect();
+        let generation = self.server.generations.get(&number).copied().unwrap_or(0);
         let node = &mut self.nodes[at];
         node.read_to = number;
-        match node.sequencer.handle_record(0, number, topic, &record) {
+        let times = Times { unix_ms: 1_700_000_000_000, now_ms: self.now_ms };
+        match node.sequencer.handle_record(0, number, topic, &record, times) {
             Seen::Old => panic!("record {number} is read once"),
             Seen::Foreign { skip: 0, lost } => assert!(lost.is_empty(), "nothing was dropped"),
             Seen::Foreign { skip, .. } => panic!("{skip} numbers were taken twice"),
-            Seen::Own(waiters) => {
-                let waiters: Vec<u64> = waiters.iter().map(|text| id_of(text.as_bytes())).collect();
-                assert_eq!(waiters, ids, "the answers go to those who asked");
-                for id in waiters {
-                    assert_eq!(self.fates[id as usize], Fate::Waits, "{id} was answered twice");
-                    self.fates[id as usize] = Fate::Published;
-                }
+            Seen::Own(publishes) => {
+                let of = |publish: &Publish| id_of(publish.text.as_bytes());
+                let told: Vec<u64> = publishes.iter().map(of).collect();
+                assert_eq!(told, ids, "the answers go to those who asked");
+                publishes.iter().for_each(|publish| self.settle(publish.at, Fate::Published));
             }
         }
         let node = &mut self.nodes[at];
         for (seq, id) in (record.first.seq..).zip(ids) {
-            assert!(node.delivered.insert(id), "{id} was delivered twice");
+            let is_new = node.delivered.insert((record.first.epoch.value(), id));
+            assert!(is_new, "{id} was delivered twice");
             let place = Position { seq, ..record.first };
             if let Some(before) = node.places.insert(topic.to_owned(), place) {
                 let follows = before.epoch != place.epoch && seq == 1 || seq == before.seq + 1;
@@ -271,7 +339,11 @@ impl World {
             self.epochs.insert(epoch);
             let first = *self.order.entry((topic.to_owned(), epoch, seq)).or_insert(id);
             assert_eq!(first, id, "two messages are {topic} {place:?}");
-            assert_ne!(self.fates[id as usize], Fate::Not, "{id} was said not to be published");
+            let told = self.nameless.get(&id).map(|at| self.fates[*at]);
+            assert_ne!(told, Some(Fate::Not), "{id} was said not to be published");
+            let of_topic = (topic.to_owned(), generation, id);
+            let only = *self.places.entry(of_topic).or_insert((epoch, seq));
+            assert_eq!(only, (epoch, seq), "{id} is two messages of {topic}");
         }
     }
 
@@ -292,6 +364,7 @@ impl World {
         if is_quiet && self.server.last_of.get(topic).is_some_and(|last| *last <= read_by_all) {
             self.server.records.retain(|_, (on, _)| on != topic);
             self.server.last_of.remove(topic);
+            *self.server.expired.entry(topic.to_owned()).or_insert(0) += 1;
         }
     }
 
@@ -329,6 +402,18 @@ impl World {
     }
 }
 
+impl Publish {
+    fn message(&self) -> Message<'_> {
+        Message { payload: Payload::Json(self.text.as_bytes()), identity: self.identity }
+    }
+}
+
+fn named(number: u64) -> Identity {
+    let mut id = [0; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    Identity { id, request: 0, kept_ms: 3_600_000 }
+}
+
 fn id_of(bytes: &[u8]) -> u64 {
     let text = std::str::from_utf8(bytes).expect("digits");
     text.parse().expect("digits")
@@ -345,6 +430,8 @@ impl Server {
         }
         self.newest += 1;
         self.known.insert(attempt.origin, self.newest);
+        let generation = self.expired.get(topic).copied().unwrap_or(0);
+        self.generations.insert(self.newest, generation);
         self.last_of.insert(topic.to_owned(), self.newest);
         self.records.insert(self.newest, (topic.to_owned(), attempt.record.to_vec()));
         Outcome::Stored

@@ -45,7 +45,7 @@ pub(super) async fn run(
     };
     // What the settings say was looked at before.
     let (bus, heard) = joined.await.map_err(|error| format!("connecting to NATS: {error}"))?;
-    let replica = Replica::new(bus.clone(), &config);
+    let replica = Replica::new(bus.clone(), &config, shared.history.clone());
     let streams = replica.streams();
     tracing::info!(
         streams,

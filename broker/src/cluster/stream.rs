@@ -4,6 +4,7 @@
 //! is in the stream is published, on every node, in the stream's order. There is no leader among
 //! the nodes: a record is stored only if the newest before it is the one its writer has seen.
 
+pub mod identities;
 pub mod link;
 pub mod offer;
 pub mod order;

@@ -10,12 +10,12 @@ use broker_proto::ws::CloseCode;
 use broker_proto::{bin, json};
 
 use super::directory::DirectoryFull;
-use super::log::{AskedId, Asker, Placed, Waiting};
+use super::log::{AskedId, Asker, Came, Placed, Waiting};
 use super::mailbox::SettledMail;
 use super::message::Message;
 use super::pausing::Resumed;
 use super::protocol::Protocol;
-use super::retries::Attempt;
+use super::retries::{Attempt, Repeatable};
 use super::shared::PublishError;
 use super::subscribing::Subscribed;
 use super::topic::Topic;
@@ -213,16 +213,17 @@ impl Hub {
         };
         let has_right = session.grants.may_publish(topic);
         let publisher = msg_id.map(|_| publisher_of(&session.grants));
-        let attempt = publisher.as_deref().zip(msg_id);
-        let attempt = attempt.map(|(publisher, msg_id)| Attempt { publisher, msg_id });
+        let named = publisher.as_deref().zip(msg_id);
+        let repeatable =
+            named.map(|(publisher, msg_id)| Repeatable::Message(Attempt { publisher, msg_id }));
         let answered = may_publish(topic).and_then(|()| match has_right {
             true => self
                 .allow_publish(slot, now_ms)
-                .and_then(|()| self.publish(topic, payload, native, attempt, now_ms, waiting)),
+                .and_then(|()| self.publish(topic, payload, native, repeatable, now_ms, waiting)),
             false => Err(self.no_right(slot, "publish", topic.as_str())),
         });
         match answered {
-            Ok(Some(Placed { epoch, seq, level })) if id.is_some() => {
+            Ok(Some(Placed { epoch, seq, level, .. })) if id.is_some() => {
                 let subscribers = counts.then(|| self.shared.subscribers_of(topic));
                 let answer = Answer::Published { epoch, seq, level, subscribers };
                 self.answer(slot, id, &answer);
@@ -243,15 +244,15 @@ impl Hub {
         topic: TopicName<'_>,
         payload: Payload<'_>,
         native: Protocol,
-        attempt: Option<Attempt<'_>>,
+        repeatable: Option<Repeatable<'_>>,
         now_ms: u64,
         waiting: impl FnOnce() -> Waiting,
     ) -> Result<Option<Placed>, CommandError> {
         let published = self
             .shared
-            .publish(topic, payload, (native, Some(self.worker)), attempt, now_ms, waiting)
+            .publish(topic, payload, (native, Some(self.worker)), repeatable, now_ms, waiting)
             .map_err(|error| self.refused(topic, error, now_ms))?;
-        if published.is_repeat {
+        if published.place.is_some_and(|placed| placed.came == Came::Again) {
             self.counters().accounts.repeats.add(1);
         }
         self.wakes |= published.wakes;
@@ -276,8 +277,11 @@ impl Hub {
         }
         let (id, subscribers) = (id.id(), *subscribers);
         match settled {
-            Ok(Placed { epoch, seq, level }) => {
+            Ok(Placed { epoch, seq, level, came }) => {
                 let (epoch, seq, level) = (*epoch, *seq, *level);
+                if *came == Came::Again {
+                    self.counters().accounts.repeats.add(1);
+                }
                 let answer = Answer::Published { epoch, seq, level, subscribers };
                 self.answer_if_asked(*slot, id, &answer);
             }

@@ -10,7 +10,7 @@ use broker_proto::topic::Topic as TopicName;
 
 use super::desk::Desk;
 use super::directory::DirectoryFull;
-use super::log::{Asker, Pending, Placed, Settled, Waiting};
+use super::log::{Asker, Came, Pending, Placed, Settled, Waiting};
 use super::mailbox::{GapMail, Mail, SettledMail};
 use super::message::Message;
 use super::protocol::Protocol;
@@ -67,7 +67,14 @@ impl Commits<'_> {
             state.place_named(id, seq, level);
         }
         drop(state);
-        self.tell(topic, pending.waiting, Ok(Placed { epoch, seq, level }));
+        let came = Came::First;
+        self.tell(topic, pending.waiting, Ok(Placed { epoch, seq, level, came }));
+    }
+
+    /// A message of this node was published before, and has that place: only its publisher is told.
+    pub fn repeat(&mut self, topic: &Arc<Topic>, pending: Pending, placed: Placed) {
+        topic.look().settle_one();
+        self.tell(topic, pending.waiting, Ok(placed));
     }
 
     /// The same for a message that was published on another node; makes the topic if need be. One
@@ -276,11 +283,13 @@ mod tests {
     use crate::config::Config;
     use crate::config::rules::{Rule, Store};
     use crate::hub::log::{Log, Work};
-    use crate::hub::retries::Attempt;
+    use crate::hub::retries::{Attempt, Repeatable};
     use crate::hub::ways::Ways;
 
     const NAME: &str = "d/1";
     const BY: (Protocol, Option<usize>) = (Protocol::Json, Some(0));
+    const AGAIN: Option<Repeatable<'_>> =
+        Some(Repeatable::Message(Attempt { publisher: "", msg_id: "a" }));
 
     /// Two workers with mailboxes of 1,000 bytes, and a topic whose order is made in a log.
     fn stored() -> (Arc<Shared>, Desk, Arc<Topic>) {
@@ -331,8 +340,7 @@ mod tests {
         let (shared, desk, _) = stored();
         let publish = || {
             let (name, payload) = (TopicName::new(NAME).unwrap(), Payload::Json(b"1"));
-            let attempt = Some(Attempt { publisher: "", msg_id: "a" });
-            shared.publish(name, payload, BY, attempt, 0, || Waiting::Nobody)
+            shared.publish(name, payload, BY, AGAIN, 0, || Waiting::Nobody)
         };
         assert_eq!(publish().unwrap().place, None);
         assert!(publish().is_err(), "it is under way");
@@ -353,13 +361,13 @@ mod tests {
         let (shared, desk, topic) = stored();
         let publish = || {
             let (name, payload) = (TopicName::new(NAME).unwrap(), Payload::Json(b"1"));
-            let attempt = Some(Attempt { publisher: "", msg_id: "a" });
-            shared.publish(name, payload, BY, attempt, 0, || Waiting::Nobody).unwrap().place
+            shared.publish(name, payload, BY, AGAIN, 0, || Waiting::Nobody).unwrap().place
         };
         assert_eq!(publish(), None);
         commit_all(&shared, &desk, 1);
         let epoch = topic.epoch();
-        assert_eq!(publish(), Some(Placed { epoch, seq: 1, level: Level::Durable }));
+        let (level, came) = (Level::Durable, Came::Again);
+        assert_eq!(publish(), Some(Placed { epoch, seq: 1, level, came }));
         let name = TopicName::new(NAME).unwrap();
         let later = Epoch::new(epoch.value() + 5);
         desk.commit_at(0).commit_foreign(name, later, 1, Payload::Json(b"2")).unwrap();

@@ -18,7 +18,7 @@ use super::mailbox::Mail;
 use super::message::Message;
 use super::presence::Roster;
 use super::protocol::Protocol;
-use super::retries::Attempt;
+use super::retries::Repeatable;
 use super::shared::{Shared, too_large};
 use super::topic::Topic;
 use super::workers::{WorkerSet, members};
@@ -41,8 +41,6 @@ pub struct Batch<'d> {
     desk: &'d Desk,
     now_ms: u64,
     wakes: WorkerSet,
-    /// Publishes that had come before.
-    repeats: u64,
 }
 
 /// A topic as the directory knows it.
@@ -122,7 +120,7 @@ impl Desk {
 
     /// Begins to publish at that time of the broker's clock.
     pub fn publish_at(&self, now_ms: u64) -> Batch<'_> {
-        Batch { desk: self, now_ms, wakes: 0, repeats: 0 }
+        Batch { desk: self, now_ms, wakes: 0 }
     }
 
     /// The topics that match from a place of the directory on, about `limit`, and the place to go
@@ -203,34 +201,25 @@ impl fmt::Debug for Desk {
 }
 
 impl Batch<'_> {
-    /// How many of them had come before, by their `msg_id`, and were not published again.
-    pub fn repeats(&self) -> u64 {
-        self.repeats
-    }
-
     /// Publishes a message. It has its place in the topic's order when this returns, or none: then
     /// the topic's log gives it one, and whom `waiting` names is told, perhaps before this returns.
     ///
     /// # Errors
     /// What a client would be answered: see [`Desk::check`], and `unavailable` if there are too
-    /// many topics. `publisher` tells apart whose `msg_id` it is.
+    /// many topics. `repeatable` is what a retry of it is known by.
     pub fn publish(
         &mut self,
         message: Publish<'_>,
-        publisher: &str,
+        repeatable: Option<Repeatable<'_>>,
         waiting: impl FnOnce() -> Waiting,
     ) -> Result<Option<Placed>, CommandError> {
-        let Publish { topic, payload, msg_id, .. } = message;
+        let Publish { topic, payload, .. } = message;
         may_publish(topic)?;
         let shared = &self.desk.shared;
-        let attempt = msg_id.map(|msg_id| Attempt { publisher, msg_id });
         let by = (Protocol::Json, None);
-        let done = shared.publish(topic, payload, by, attempt, self.now_ms, waiting);
+        let done = shared.publish(topic, payload, by, repeatable, self.now_ms, waiting);
         let (published, made) = match done {
-            Ok(published) => {
-                self.repeats += u64::from(published.is_repeat);
-                (Ok((published.place, published.wakes)), published.made)
-            }
+            Ok(published) => (Ok((published.place, published.wakes)), published.made),
             Err(error) => {
                 let (error, made) = error.explain(topic);
                 (Err(error), made)

@@ -186,7 +186,7 @@ impl Budget {
     }
 
     /// Something else that topics keep took so many bytes before, and takes so many after.
-    pub(super) fn change_bytes(&self, before: u64, after: u64) {
+    pub fn change_bytes(&self, before: u64, after: u64) {
         self.change((before, 0), (after, 0));
     }
 

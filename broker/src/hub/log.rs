@@ -14,6 +14,7 @@ use broker_proto::command::{CommandError, Epoch, ErrorCode, Id, Level, Payload};
 use super::message::Message;
 use super::protocol::Protocol;
 use super::queue::Queue;
+use super::retries::Name;
 use super::topic::Topic;
 use super::workers::WorkerSet;
 
@@ -54,8 +55,10 @@ pub struct Pending {
     is_json: bool,
     /// What its publisher speaks.
     pub(super) native: Protocol,
-    /// What a retry of it is known by.
+    /// What a retry of it is known by here.
     pub(super) named: Option<Arc<str>>,
+    /// And on all nodes, where they share the topic's order.
+    name: Option<Box<Name>>,
     pub(super) waiting: Waiting,
 }
 
@@ -81,6 +84,19 @@ pub struct Placed {
     pub seq: u64,
     /// How safe it is.
     pub level: Level,
+    /// Whether this publish put it there.
+    pub came: Came,
+}
+
+/// Whether a publish is the first of its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came {
+    /// It is, or has no name to know it by.
+    First,
+    /// It came before, and was not published again.
+    Again,
+    /// Its name came before in another request, whose message has the place. It was not published.
+    InOtherRequest,
 }
 
 /// A client that waits for the answer to a publish.
@@ -216,7 +232,17 @@ impl Pending {
         waiting: Waiting,
     ) -> Self {
         let is_json = matches!(payload, Payload::Json(_));
-        Self { bytes: payload.bytes().into(), is_json, native, named, waiting }
+        Self { bytes: payload.bytes().into(), is_json, native, named, name: None, waiting }
+    }
+
+    /// The same that is known on all nodes by this name, if it has one.
+    pub(super) fn known_by(self, name: Option<Name>) -> Self {
+        Self { name: name.map(Box::new), ..self }
+    }
+
+    /// What a retry of it is known by on all nodes.
+    pub fn name(&self) -> Option<&Name> {
+        self.name.as_deref()
     }
 
     /// What was published.

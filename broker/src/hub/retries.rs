@@ -30,6 +30,41 @@ pub struct Attempt<'a> {
     pub msg_id: &'a str,
 }
 
+/// A publish that may be repeated, and how that is known.
+#[derive(Clone, Copy, Debug)]
+pub enum Repeatable<'a> {
+    /// Its publisher named the message.
+    Message(Attempt<'a>),
+    /// It came with a request that may come again as a whole.
+    Part(Part<'a>),
+}
+
+/// One message of a request that may come again.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Whose it is.
+    pub publisher: &'a str,
+    /// What the publisher calls the request.
+    pub key: &'a str,
+    /// Which of its messages it is.
+    pub place: usize,
+    /// A digest of the request, which is not 0: the same key must come with the same.
+    pub request: u64,
+    /// How long it is remembered, in milliseconds.
+    pub kept_ms: u32,
+}
+
+/// What all nodes of a cluster know a publish by, where one order is made for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// No publisher's, and no message's and request's, can be that of another.
+    pub text: String,
+    /// A digest of the request that it came with; 0 if a retry may come with another.
+    pub request: u64,
+    /// How long it is remembered, in milliseconds.
+    pub kept_ms: u32,
+}
+
 /// The ids of one topic.
 #[derive(Debug, Default)]
 pub struct Retries {
@@ -47,6 +82,8 @@ pub enum Named {
     Placed(u64, Level),
     /// It did not; this is what it is remembered by.
     New(Arc<str>),
+    /// Another node may have taken it: whoever makes the topic's order finds out, by this.
+    Anywhere(Name),
 }
 
 /// An id can't be remembered, so a retry would be published again; answered `unavailable`.
@@ -58,8 +95,26 @@ pub enum CannotRemember {
     NoRoom,
     /// It is remembered, but its log has not given it a place yet.
     Underway,
-    /// The topic's order is made for several nodes, of which any could get the retry.
-    Elsewhere,
+}
+
+impl Repeatable<'_> {
+    /// What all nodes know it by, where the topic's rule remembers a `msg_id` for so long.
+    ///
+    /// # Errors
+    /// The rule does not remember any.
+    pub fn name(&self, retry_ms: u64) -> Result<Name, CannotRemember> {
+        match self {
+            Self::Message(_) if retry_ms == 0 => Err(CannotRemember::ByRule),
+            Self::Message(attempt) => {
+                let kept_ms = retry_ms.try_into().unwrap_or(u32::MAX);
+                Ok(Name { text: format!("m{}", name(*attempt)), request: 0, kept_ms })
+            }
+            Self::Part(Part { publisher, key, place, request, kept_ms }) => {
+                let text = format!("r{place}:{}", name(Attempt { publisher, msg_id: key }));
+                Ok(Name { text, request: *request, kept_ms: *kept_ms })
+            }
+        }
+    }
 }
 
 impl Retries {
@@ -176,6 +231,7 @@ mod tests {
         let attempt = Attempt { publisher: "", msg_id: id };
         match retries.find(attempt, (at, MINUTE), budget).expect("it can be remembered") {
             Named::Placed(seq, _) => seq,
+            Named::Anywhere(name) => panic!("{name:?}"),
             Named::New(id) => {
                 retries.remember(id, Some((next, Level::Accepted)), at, budget);
                 next
@@ -285,5 +341,31 @@ mod tests {
         let refused = retries.find(attempt("c"), (0, MINUTE), &budget);
         assert_eq!(refused, Err(CannotRemember::NoRoom));
         assert_eq!(seq_of(&mut retries, &budget, "b", 3, 0), 2);
+    }
+
+    #[test]
+    fn no_two_publishes_are_known_by_one_name() {
+        let message = |publisher, msg_id| Repeatable::Message(Attempt { publisher, msg_id });
+        let part = |publisher, key, place| {
+            let (request, kept_ms) = (7, 300_000);
+            Repeatable::Part(Part { publisher, key, place, request, kept_ms })
+        };
+        let all = [
+            message("a", "b1"),
+            message("ab", "1"),
+            message("", "ab1"),
+            part("a", "b1", 0),
+            part("ab", "1", 0),
+            part("", "ab1", 0),
+            part("", "ab1", 1),
+            part("", "1:0:ab1", 0),
+        ];
+        let names: Vec<Name> = all.iter().map(|it| it.name(MINUTE).unwrap()).collect();
+        let texts: std::collections::HashSet<_> = names.iter().map(|name| &name.text).collect();
+        assert_eq!(texts.len(), all.len(), "{names:?}");
+        assert_eq!((names[0].request, names[0].kept_ms), (0, 60_000));
+        assert_eq!((names[3].request, names[3].kept_ms), (7, 300_000));
+        assert_eq!(message("", "a").name(0), Err(CannotRemember::ByRule));
+        assert!(part("", "a", 0).name(0).is_ok(), "the rule is about messages");
     }
 }

@@ -11,12 +11,12 @@ use super::commands::full;
 use super::directory::{Directory, DirectoryFull};
 use super::history::Budget;
 use super::interest::Interest;
-use super::log::{Entry, Log, Pending, Placed, Waiting, Work};
+use super::log::{Came, Entry, Log, Pending, Placed, Waiting, Work};
 use super::mailbox::{Mail, Mailbox};
 use super::message::Message;
 use super::protocol::Protocol;
 use super::rates::Users;
-use super::retries::{Attempt, CannotRemember, Named};
+use super::retries::{CannotRemember, Named, Repeatable};
 use super::silence::{Liveness, Silence};
 use super::topic::{Topic, TopicState};
 use super::uplink::Upward;
@@ -34,7 +34,7 @@ pub struct Shared {
     /// Who has which wildcard filters.
     pub interest: Interest,
     /// What the topics keep together.
-    pub history: Budget,
+    pub history: Arc<Budget>,
     /// How much each user may still ask for.
     pub users: Users,
     /// Checks tokens, and says what a client without one may do.
@@ -103,9 +103,6 @@ fn not_remembered(name: TopicName<'_>, why: CannotRemember) -> CommandError {
         CannotRemember::Underway => {
             format!("{name}: the message of this `msg_id` is still on its way, ask again")
         }
-        CannotRemember::Elsewhere => {
-            format!("{name}: a `msg_id` is not remembered for all nodes of a cluster")
-        }
     };
     CommandError::new(ErrorCode::Unavailable, message)
 }
@@ -117,8 +114,6 @@ pub struct Published {
     pub place: Option<Placed>,
     /// More is published than goes into a log or to the other nodes: the publisher should wait.
     pub is_slowed: bool,
-    /// It had come before, and was not published again.
-    pub is_repeat: bool,
     /// Workers that sleep and have mail now.
     pub wakes: WorkerSet,
     /// Workers whose mailbox is over its limit.
@@ -143,7 +138,7 @@ struct Publishing<'p> {
 impl Published {
     /// Nothing but the place.
     fn at(place: Option<Placed>) -> Self {
-        Self { place, is_slowed: false, is_repeat: false, wakes: 0, full: 0, made: None }
+        Self { place, is_slowed: false, wakes: 0, full: 0, made: None }
     }
 }
 
@@ -163,7 +158,7 @@ impl Shared {
         Self {
             directory: Directory::new(config.topics_max.into(), started_unix_ms, rules),
             interest: Interest::default(),
-            history: Budget::new(config.history_total_bytes_max),
+            history: Arc::new(Budget::new(config.history_total_bytes_max)),
             users: Users::default(),
             verifier: Arc::new(Verifier::open()),
             silence: Silence::default(),
@@ -207,14 +202,14 @@ impl Shared {
     /// Gives a message its seq, hands it to every worker that has subscribers for it, and keeps
     /// it as the topic's rule says. `from` is the publisher's worker, if it has one, to be woken
     /// when a full mailbox is empty again. If the topic's order is made in a log, the message goes
-    /// there, and whom `waiting` names is told what came of it. An `attempt` that came before gets
-    /// the place it had, and nothing else happens.
+    /// there, and whom `waiting` names is told what came of it. One that came before gets the place
+    /// it had, and nothing else happens.
     pub fn publish(
         &self,
         name: TopicName<'_>,
         payload: Payload<'_>,
         (native, from): (Protocol, Option<usize>),
-        attempt: Option<Attempt<'_>>,
+        repeatable: Option<Repeatable<'_>>,
         now_ms: u64,
         waiting: impl FnOnce() -> Waiting,
     ) -> Result<Published, PublishError> {
@@ -228,22 +223,27 @@ impl Shared {
                 let made = made.then_some(topic.clone());
                 return Err(PublishError::TooLarge { payload_bytes_max, made });
             }
-            let named = match attempt.map(|it| self.name_of(name, it, &mut state, now_ms)) {
-                None => None,
-                Some(Ok(Named::New(id))) => Some(id),
-                Some(Ok(Named::Placed(seq, level))) => {
-                    let place = Some(Placed { epoch: topic.epoch(), seq, level });
+            let (named, anywhere) = match self.name_of(name, repeatable, &mut state, now_ms) {
+                Ok(None) => (None, None),
+                Ok(Some(Named::New(id))) => (Some(id), None),
+                Ok(Some(Named::Anywhere(name))) => (None, Some(name)),
+                Ok(Some(Named::Placed(seq, level))) => {
+                    let (epoch, came) = (topic.epoch(), Came::Again);
+                    let place = Some(Placed { epoch, seq, level, came });
                     let made = made.then(|| topic.clone());
-                    return Ok(Published { is_repeat: true, made, ..Published::at(place) });
+                    return Ok(Published { made, ..Published::at(place) });
                 }
-                Some(Err(why)) => {
+                Err(why) => {
                     let made = made.then(|| topic.clone());
                     return Err(PublishError::CannotRemember { why, made });
                 }
             };
             let message = Publishing { name, topic: &topic, payload, native, from, named, now_ms };
             let done = match self.way_of(name, &state) {
-                Way::Log(log) => self.publish_in_log(log, message, &mut state, waiting()),
+                Way::Log(log) => {
+                    let pending = Pending::new(payload, native, message.named.clone(), waiting());
+                    self.publish_in_log(log, message, pending.known_by(anywhere), &mut state)
+                }
                 Way::Here => self.publish_here(None, message, &mut state),
                 Way::Behind(log) => self.publish_here(Some(log), message, &mut state),
             };
@@ -261,11 +261,11 @@ impl Shared {
         &self,
         log: &Log,
         message: Publishing<'_>,
+        pending: Pending,
         state: &mut TopicState,
-        waiting: Waiting,
     ) -> Result<Published, CommandError> {
-        let Publishing { topic, payload, native, from, named, now_ms, .. } = message;
-        let work = Work::Publish(Pending::new(payload, native, named.clone(), waiting));
+        let Publishing { topic, from, named, now_ms, .. } = message;
+        let work = Work::Publish(pending);
         let is_slowed = log.append(Entry { topic: topic.clone(), work }, from)?;
         state.wait_for_one();
         if let Some(id) = named {
@@ -285,7 +285,8 @@ impl Shared {
         let Publishing { name, topic, payload, native, from, named, now_ms } = message;
         state.seq += 1;
         let (epoch, seq, level) = (topic.epoch(), state.seq, Level::Accepted);
-        let mut published = Published::at(Some(Placed { epoch, seq, level }));
+        let came = Came::First;
+        let mut published = Published::at(Some(Placed { epoch, seq, level, came }));
         let goes_up = match self.reach_of(name, state) {
             Reach::Nodes(uplink) => Some(uplink),
             Reach::Node | Reach::Log(_) => None,
@@ -346,18 +347,25 @@ impl Shared {
         state.rule().keeps() && (is_kept || !self.history.is_spent())
     }
 
-    /// Whether a publish came before.
+    /// Whether a publish came before; nothing of one that is never repeated, or is known by its
+    /// request, which came to this node.
     fn name_of(
         &self,
         name: TopicName<'_>,
-        attempt: Attempt<'_>,
+        repeatable: Option<Repeatable<'_>>,
         state: &mut TopicState,
         now_ms: u64,
-    ) -> Result<Named, CannotRemember> {
-        match self.reach_of(name, state) {
+    ) -> Result<Option<Named>, CannotRemember> {
+        let Some(repeatable) = repeatable else { return Ok(None) };
+        match (self.reach_of(name, state), repeatable) {
             // Another node may have taken the first.
-            Reach::Log(_) => Err(CannotRemember::Elsewhere),
-            Reach::Node | Reach::Nodes(_) => state.find(attempt, now_ms, &self.history),
+            (Reach::Log(_), _) => {
+                repeatable.name(state.rule().retry_ms).map(|name| Some(Named::Anywhere(name)))
+            }
+            (Reach::Node | Reach::Nodes(_), Repeatable::Message(attempt)) => {
+                state.find(attempt, now_ms, &self.history).map(Some)
+            }
+            (Reach::Node | Reach::Nodes(_), Repeatable::Part(_)) => Ok(None),
         }
     }
 

@@ -33,6 +33,8 @@ pub struct StreamMetrics {
     pub unknown: AtomicU64,
     /// Publishes given up.
     pub given_up: AtomicU64,
+    /// Publishes that had come before, on whichever node, and were not published again.
+    pub retries: AtomicU64,
     /// Records read, of all nodes.
     pub records: AtomicU64,
     /// Messages in them.
@@ -63,6 +65,7 @@ impl StreamMetrics {
             ("stream_failures", "Records that JetStream could not store", &self.failures),
             ("stream_unknown", "Records that JetStream did not answer", &self.unknown),
             ("stream_given_up", "Publishes given up", &self.given_up),
+            ("stream_retries", "Publishes that had come before, on any node", &self.retries),
             ("stream_records", "Records read, of all nodes", &self.records),
             ("stream_messages", "Messages read in them", &self.messages),
             ("stream_repeated", "Messages whose number was taken already", &self.repeated),

@@ -1,4 +1,5 @@
-//! A real nats-server on a free port, in a folder of its own; ended by its id when dropped.
+//! A real nats-server on a free port, in a folder of its own; ended by its id when dropped. Or three
+//! that are one cluster.
 //!
 //! A file that needs it takes it in with `#[path = "support/nats.rs"] mod nats;` beside `support`.
 
@@ -42,6 +43,21 @@ impl NatsServer {
         Self::start_as(arguments, true)
     }
 
+    /// Starts three that know each other, so that JetStream can store everything on all; `None` where
+    /// they can't be had.
+    pub(crate) fn start_cluster() -> Option<[Self; 3]> {
+        tools::nats_server()?;
+        let between: [SocketAddr; 3] = free_addresses();
+        let routes = between.map(|address| format!("nats://{address}")).join(",");
+        let start = |(at, own): (usize, &SocketAddr)| {
+            let (name, own) = (format!("n{at}"), format!("nats://{own}"));
+            let cluster = ["--cluster_name", "test", "--cluster", &own, "--routes", &routes];
+            Self::start_with(&[&["--name", &name][..], &cluster].concat()).expect("the first did")
+        };
+        let servers: Vec<Self> = between.iter().enumerate().map(start).collect();
+        servers.try_into().ok()
+    }
+
     /// Starts it again, with JetStream.
     pub(crate) fn enable_streams(&mut self) {
         self.kill();
@@ -51,9 +67,7 @@ impl NatsServer {
 
     fn start_as(arguments: &[&str], has_streams: bool) -> Option<Self> {
         tools::nats_server()?;
-        let free = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = free.local_addr().expect("it is bound");
-        drop(free);
+        let [address] = free_addresses();
         let folder = tempfile::tempdir().expect("a folder");
         let arguments = arguments.iter().map(|&text| text.to_owned()).collect();
         let mut server = Self { process: None, address, arguments, has_streams, folder };
@@ -105,4 +119,10 @@ impl NatsServer {
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address)
     }
+}
+
+/// Different ones, where nobody listens.
+fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let free = [(); COUNT].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+    free.map(|listener| listener.local_addr().expect("it is bound"))
 }

@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use broker_proto::command::{CommandError, ErrorCode};
+use broker_proto::command::{CommandError, ErrorCode, Level};
 use broker_proto::topic::Topic as TopicName;
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::order::GivenUp;
+use super::order::{GivenUp, Repeat};
+use super::record::{Identity, KEPT_MS_MAX, Message};
 use super::replica::{Commit, Event, Replica};
 use crate::cluster::Bell;
 use crate::cluster::trouble::Trouble;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
-use crate::hub::log::{Entry, Log, Pending, Work};
+use crate::hub::log::{Came, Entry, Log, Pending, Placed, Work};
+use crate::hub::retries::Name;
 use crate::hub::topic::Topic;
 use crate::metrics::Metrics;
 
@@ -52,6 +55,7 @@ pub struct Link {
 pub struct Waiter {
     topic: Arc<Topic>,
     pending: Pending,
+    identity: Option<Identity>,
 }
 
 impl Link {
@@ -91,8 +95,9 @@ impl Link {
     fn submit(&mut self, topic: Arc<Topic>, pending: Pending) {
         self.held_bytes += pending.payload().bytes().len();
         let name = topic.clone();
-        let waiter = Waiter { topic, pending };
-        let submitted = self.replica.submit(name.name(), waiter, |waiter| waiter.pending.payload());
+        let identity = pending.name().map(identity_of);
+        let waiter = Waiter { topic, pending, identity };
+        let submitted = self.replica.submit(name.name(), waiter, Waiter::message);
         if let Err(waiter) = submitted {
             // Its rule has changed since it was published.
             self.fail(vec![waiter], GivenUp::NotPublished);
@@ -103,6 +108,7 @@ impl Link {
         match event {
             Event::Commit(commit) => self.commit(commit),
             Event::GivenUp(waiters, why) => self.fail(waiters, why),
+            Event::Repeat(waiter, repeat, level) => self.repeat(waiter, repeat, level),
             Event::Ready => {
                 tracing::info!("all that JetStream holds has been read");
                 self.metrics.stream.is_behind.store(0, Ordering::Relaxed);
@@ -140,7 +146,7 @@ impl Link {
         }
         let first = commit.messages().next().map_or(0, |(seq, _)| seq);
         for (seq, waiter) in (first..).zip(std::mem::take(&mut commit.waiters)) {
-            let Waiter { topic, pending } = waiter;
+            let Waiter { topic, pending, .. } = waiter;
             let bytes = pending.payload().bytes().len();
             self.held_bytes = self.held_bytes.saturating_sub(bytes);
             commits.commit(&topic, epoch, seq, pending, commit.level);
@@ -149,11 +155,23 @@ impl Link {
 
     fn fail(&mut self, waiters: Vec<Waiter>, why: GivenUp) {
         let mut commits = self.desk.commit_at(self.now_ms());
-        for Waiter { topic, pending } in waiters {
+        for Waiter { topic, pending, .. } in waiters {
             let bytes = pending.payload().bytes().len();
             self.held_bytes = self.held_bytes.saturating_sub(bytes);
             commits.fail(&topic, pending, error_of(why));
         }
+    }
+
+    fn repeat(&mut self, waiter: Waiter, repeat: Repeat, level: Level) {
+        let Waiter { topic, pending, .. } = waiter;
+        let bytes = pending.payload().bytes().len();
+        self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        let (place, came) = match repeat {
+            Repeat::At(place) => (place, Came::Again),
+            Repeat::OtherRequest(place) => (place, Came::InOtherRequest),
+        };
+        let placed = Placed { epoch: place.epoch, seq: place.seq, level, came };
+        self.desk.commit_at(self.now_ms()).repeat(&topic, pending, placed);
     }
 
     fn now_ms(&self) -> u64 {
@@ -168,12 +186,30 @@ impl Link {
     }
 }
 
+impl Waiter {
+    fn message(&self) -> Message<'_> {
+        Message { payload: self.pending.payload(), identity: self.identity }
+    }
+}
+
+/// What stands in a record for a name: as short, whatever the name is, and nobody can make another
+/// of the same.
+fn identity_of(name: &Name) -> Identity {
+    let mut id = [0; 16];
+    id.copy_from_slice(&Sha256::digest(&name.text)[..16]);
+    Identity { id, request: name.request, kept_ms: name.kept_ms.min(KEPT_MS_MAX) }
+}
+
 fn error_of(why: GivenUp) -> CommandError {
     let (code, message) = match why {
         GivenUp::NotPublished => {
             (ErrorCode::Unavailable, "not published: NATS took it not in time")
         }
         GivenUp::Unsure => (ErrorCode::Unavailable, "may have been published: NATS did not answer"),
+        GivenUp::NoRoom => (
+            ErrorCode::Unavailable,
+            "not published: no room to know whether it is a retry (history_total_bytes_max)",
+        ),
         GivenUp::TooLarge => (ErrorCode::TooLarge, "longer than the cluster's NATS takes"),
     };
     CommandError::new(code, message)

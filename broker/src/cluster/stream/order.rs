@@ -3,15 +3,22 @@
 //!
 //! A record is offered for the place behind the newest one that this node has seen, and the server
 //! stores it only if that is still the newest: of all records that are offered for one place, at
-//! most one is stored. What was published is only ever what the node's reader has seen. Decides,
-//! and does nothing: [`Sequencer`](super::sequencer::Sequencer) carries it out.
+//! most one is stored. What was published is only ever what the node's reader has seen. So whoever
+//! has a record stored has seen all before it, and knows of each message in it whether it came before:
+//! a publish that is repeated, on whichever nodes, is one message. Decides, and does nothing:
+//! [`Sequencer`](super::sequencer::Sequencer) carries it out.
 
 use std::collections::VecDeque;
 
-use broker_proto::command::{Epoch, Payload, Position};
+use broker_proto::command::{Epoch, Position};
 use bytes::Bytes;
 
-use super::record::{Draft, Origin, Record};
+use super::identities::{Found, Identities, Times};
+use super::record::{Draft, Identity, Message, Origin, Record};
+use crate::hub::history::Budget;
+use batch::Batch;
+
+mod batch;
 
 /// How long an attempt whose fate is unknown rests before it is sent again, in milliseconds.
 const RETRY_MS: u64 = 250;
@@ -31,13 +38,8 @@ pub struct Order<P> {
     begins: bool,
     waiting: VecDeque<Batch<P>>,
     flight: Option<Box<Flight<P>>>,
-}
-
-#[derive(Debug)]
-struct Batch<P> {
-    draft: Draft,
-    waiters: Vec<P>,
-    deadline_ms: u64,
+    /// What retries are known by; nothing is put aside before the first.
+    identities: Option<Box<Identities>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,26 @@ pub enum GivenUp {
     Unsure,
     /// It is longer than a record may be.
     TooLarge,
+    /// It was not published: it may have come before, and there is no room to know.
+    NoRoom,
+}
+
+/// What those are told whose publish came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// It has this place.
+    At(Position),
+    /// Something else has, that came under the same name in another request.
+    OtherRequest(Position),
+}
+
+/// What is told to those whose publish does not go into the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It came before.
+    Repeat(Repeat),
+    /// It is given up.
+    GivenUp(GivenUp),
 }
 
 /// What a record that the reader came to is.
@@ -136,7 +158,14 @@ pub struct Limits {
 
 impl<P> Default for Order<P> {
     fn default() -> Self {
-        Self { last: 0, place: None, begins: false, waiting: VecDeque::new(), flight: None }
+        Self {
+            last: 0,
+            place: None,
+            begins: false,
+            waiting: VecDeque::new(),
+            flight: None,
+            identities: None,
+        }
     }
 }
 
@@ -148,21 +177,20 @@ impl<P> Order<P> {
     pub fn push(
         &mut self,
         waiter: P,
-        payload: impl FnOnce(&P) -> Payload<'_>,
+        message: impl FnOnce(&P) -> Message<'_>,
         deadline_ms: u64,
         limits: &Limits,
     ) -> Result<(), P> {
-        let payload = payload(&waiter);
-        if Draft::bytes_for(payload) > limits.record_bytes_max {
+        let message = message(&waiter);
+        if Draft::bytes_for(message) > limits.record_bytes_max {
             return Err(waiter);
         }
-        let has_room = |batch: &Batch<P>| batch.draft.has_room_for(payload, limits.batch_bytes_max);
+        let has_room = |batch: &Batch<P>| batch.draft.has_room_for(message, limits.batch_bytes_max);
         if !self.waiting.back().is_some_and(has_room) {
-            let batch = Batch { draft: Draft::default(), waiters: Vec::new(), deadline_ms };
-            self.waiting.push_back(batch);
+            self.waiting.push_back(Batch::new(deadline_ms));
         }
         if let Some(batch) = self.waiting.back_mut() {
-            batch.draft.push(payload);
+            batch.draft.push(message);
             batch.waiters.push(waiter);
         }
         Ok(())
@@ -181,15 +209,33 @@ impl<P> Order<P> {
         self.flight.is_none() && self.waiting.is_empty()
     }
 
-    /// What is to be sent, if anything is.
-    pub fn poll_attempt(&mut self, stamp: Stamp) -> Option<Attempt> {
-        let mut flight = match self.flight.take() {
-            Some(flight) if flight.stage == Stage::Due => flight,
-            Some(flight) => {
-                self.flight = Some(flight);
-                return None;
+    /// What is to be sent, if anything is. What came before is not, nor what may have and can't be
+    /// known: `tell` is told.
+    pub fn poll_attempt(
+        &mut self,
+        stamp: Stamp,
+        (now_ms, budget): (u64, &Budget),
+        mut tell: impl FnMut(P, Told),
+    ) -> Option<Attempt> {
+        let mut flight = loop {
+            let mut flight = match self.flight.take() {
+                Some(flight) if flight.stage == Stage::Due => flight,
+                Some(flight) => {
+                    self.flight = Some(flight);
+                    return None;
+                }
+                None => Box::new(Flight::new(self.waiting.pop_front()?)),
+            };
+            if flight.is_unsure {
+                break flight;
             }
-            None => Box::new(Flight::new(self.waiting.pop_front()?)),
+            let later = flight.batch.sift(|it| self.look_up(it, now_ms, budget), &mut tell);
+            if let Some(later) = later {
+                self.waiting.push_front(later);
+            }
+            if !flight.batch.is_empty() {
+                break flight;
+            }
         };
         if !flight.is_unsure {
             // Its numbers were taken by others, or were never given.
@@ -207,6 +253,21 @@ impl<P> Order<P> {
         };
         self.flight = Some(flight);
         Some(attempt)
+    }
+
+    /// What is told of a publish that does not go into the stream; none if it does.
+    fn look_up(&self, identity: &Identity, now_ms: u64, budget: &Budget) -> Option<Told> {
+        let found = match &self.identities {
+            Some(identities) => identities.find(identity, now_ms, budget),
+            None if budget.is_spent() => Found::NoRoom,
+            None => Found::New,
+        };
+        match found {
+            Found::New => None,
+            Found::Repeat(place) => Some(Told::Repeat(Repeat::At(place))),
+            Found::OtherRequest(place) => Some(Told::Repeat(Repeat::OtherRequest(place))),
+            Found::NoRoom => Some(Told::GivenUp(GivenUp::NoRoom)),
+        }
     }
 
     fn next_place(&self, fresh: Epoch) -> Position {
@@ -261,12 +322,19 @@ impl<P> Order<P> {
     }
 
     /// The reader has come to a record of the topic.
-    pub fn handle_record(&mut self, number: u64, record: &Record<'_>, node: u64) -> Seen<P> {
+    pub fn handle_record(
+        &mut self,
+        (number, record): (u64, &Record<'_>),
+        node: u64,
+        times: Times,
+        budget: &Budget,
+    ) -> Seen<P> {
         if number <= self.last {
             return Seen::Old;
         }
+        let is_same_epoch = self.place.is_some_and(|place| place.epoch == record.first.epoch);
         let skip = match self.place {
-            Some(place) if place.epoch == record.first.epoch => {
+            Some(place) if is_same_epoch => {
                 (place.seq + 1).saturating_sub(record.first.seq).min(record.count.into())
             }
             _ => 0,
@@ -275,6 +343,13 @@ impl<P> Order<P> {
         self.begins = skip > 0;
         if skip < u64::from(record.count) {
             self.place = Some(Position { seq: record.last_seq(), ..record.first });
+        }
+        if !is_same_epoch && let Some(mut identities) = self.identities.take() {
+            // No retry gets a place in an epoch that nobody can look up any more.
+            identities.clear(budget);
+        }
+        if record.is_named() {
+            self.remember(record, skip, times, budget);
         }
         let is_own = |flight: &Flight<P>| {
             record.origin == Origin { node, nonce: flight.nonce }
@@ -286,6 +361,34 @@ impl<P> Order<P> {
         }
         let lost = self.settle();
         Seen::Foreign { skip, lost }
+    }
+
+    /// From here on what is in the record and comes again is a repeat.
+    fn remember(&mut self, record: &Record<'_>, skip: u64, times: Times, budget: &Budget) {
+        let identities = self.identities.get_or_insert_default();
+        let messages = (record.first.seq..).zip(record.messages()).skip(skip as usize);
+        for (seq, message) in messages {
+            if let Some(identity) = message.identity {
+                let place = Position { seq, ..record.first };
+                identities.remember(&identity, place, times, budget);
+            }
+        }
+    }
+
+    /// Forgets which publishes came too long ago; whether some are remembered.
+    pub fn trim(&mut self, now_ms: u64, budget: &Budget) -> bool {
+        if let Some(identities) = &mut self.identities {
+            identities.trim(now_ms, budget);
+            if identities.is_empty(now_ms) {
+                self.identities = None;
+            }
+        }
+        self.remembers()
+    }
+
+    /// Whether it is remembered of some publishes that they came.
+    pub fn remembers(&self) -> bool {
+        self.identities.is_some()
     }
 
     /// Another record stands where that on its way was offered: it was not stored and can't be any
@@ -359,3 +462,6 @@ impl<P> Flight<P> {
         Self { batch, nonce: 0, expected: 0, stage: Stage::Due, is_unsure: false, tries: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

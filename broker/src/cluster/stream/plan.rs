@@ -81,12 +81,14 @@ impl StreamPlan {
                 digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
             }
         };
+        // What is read again after a start must tell which publishes came before.
+        let kept_ms = rule.history_ms.max(rule.last_ms).max(rule.retry_ms);
         Self {
             filter: filter.map(Into::into),
             name: format!("{}-h-{token}", settings.cluster),
             prefix: format!("{}.h.{token}", settings.cluster),
             messages_max: rule.history_messages.max(RECORDS_MIN),
-            age_max: Duration::from_millis(rule.history_ms.max(rule.last_ms)).max(AGE_MIN),
+            age_max: Duration::from_millis(kept_ms).max(AGE_MIN),
             bytes_max: settings.stream_bytes_max,
             replicas: usize::from(settings.nats_replicas),
         }

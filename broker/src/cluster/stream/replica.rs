@@ -23,16 +23,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::identities::Times;
 use super::offer::offer;
-use super::order::{GivenUp, Limits, Refusal, Seen};
+use super::order::{GivenUp, Limits, Refusal, Repeat, Seen};
 use super::plan::Plan;
 use super::reader::{Read, Reader};
-use super::record::Record;
+use super::record::{Message, Record};
 use super::sequencer::{Effect, Outcome, Sequencer, Settings};
 use crate::cluster::Bus;
 use crate::cluster::envelope::checked;
 use crate::cluster::trouble::Trouble;
 use crate::config::Config;
+use crate::hub::history::Budget;
 use crate::metrics::stream::StreamMetrics;
 
 /// How long a publish may take until it is given up.
@@ -57,6 +59,8 @@ pub enum Event<P> {
     Commit(Commit<P>),
     /// These publishes are given up.
     GivenUp(Vec<P>, GivenUp),
+    /// This publish came before, and is as safe as that.
+    Repeat(P, Repeat, Level),
     /// JetStream is there, and all that it held has been told: publishes may come.
     Ready,
     /// JetStream is away: publishes would be given up.
@@ -115,8 +119,9 @@ struct StreamState {
 }
 
 impl<P> Replica<P> {
-    /// Begins to read. Must be called within a runtime.
-    pub fn new(bus: Bus, config: &Config) -> Self {
+    /// Begins to read. What is remembered of publishes that may come again counts into the budget.
+    /// Must be called within a runtime.
+    pub fn new(bus: Bus, config: &Config, budget: Arc<Budget>) -> Self {
         let plan = Arc::new(Plan::new(config));
         let context = ContextBuilder::new().timeout(ANSWER_TIMEOUT).build(bus.client.clone());
         let (into, reads) = mpsc::channel(READS_MAX);
@@ -134,7 +139,7 @@ impl<P> Replica<P> {
             topics_max: config.topics_max as usize,
             limits: limits(PAYLOAD_BYTES_MAX),
         };
-        let mut sequencer = Sequencer::new(settings, plan.streams().len());
+        let mut sequencer = Sequencer::new(settings, plan.streams().len(), budget);
         sequencer.handle_away();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -171,11 +176,11 @@ impl<P> Replica<P> {
         &mut self,
         topic: Topic<'_>,
         waiter: P,
-        payload: impl FnOnce(&P) -> Payload<'_>,
+        message: impl Fn(&P) -> Message<'_>,
     ) -> Result<(), P> {
         let Some(stream) = self.plan.stream_of(topic) else { return Err(waiter) };
         let now_ms = self.now_ms();
-        self.sequencer.submit(topic.as_str(), stream, waiter, payload, now_ms);
+        self.sequencer.submit(topic.as_str(), stream, waiter, message, now_ms);
         if !self.is_ready {
             self.sequencer.handle_away();
         }
@@ -225,6 +230,11 @@ impl<P> Replica<P> {
                 Effect::GiveUp(waiters, why) => {
                     self.metrics().given_up.fetch_add(waiters.len() as u64, Ordering::Relaxed);
                     self.events.push_back(Event::GivenUp(waiters, why));
+                }
+                Effect::Repeat(waiter, repeat, stream) => {
+                    self.metrics().retries.fetch_add(1, Ordering::Relaxed);
+                    let level = self.level(stream);
+                    self.events.push_back(Event::Repeat(waiter, repeat, level));
                 }
                 Effect::Send { key, topic, stream, attempt } => {
                     let Ok(topic) = Topic::new(&topic) else { continue };
@@ -288,7 +298,10 @@ impl<P> Replica<P> {
         let metrics = &self.bus.metrics.stream;
         metrics.records.fetch_add(1, Ordering::Relaxed);
         metrics.messages.fetch_add(record.count.into(), Ordering::Relaxed);
-        let (skip, waiters) = match self.sequencer.handle_record(stream, number, &topic, &record) {
+        let times = Times { unix_ms, now_ms: self.now_ms() };
+        let seen = self.sequencer.handle_record(stream, number, &topic, &record, times);
+        let metrics = &self.bus.metrics.stream;
+        let (skip, waiters) = match seen {
             Seen::Old => return true,
             Seen::Own(waiters) => (0, waiters),
             Seen::Foreign { skip, lost } => {
@@ -385,8 +398,11 @@ impl<P> Commit<P> {
         let is_own = !self.waiters.is_empty();
         let record = self.read();
         let first = record.map_or(0, |record| record.first.seq);
-        let payloads = record.into_iter().flat_map(|record| record.payloads());
-        let checked = payloads.map(move |payload| if is_own { payload } else { checked(payload) });
+        let payloads = record.into_iter().flat_map(|record| record.messages());
+        let checked = payloads.map(move |message| match message.payload {
+            payload if is_own => payload,
+            payload => checked(payload),
+        });
         (first..).zip(checked).skip(self.skip)
     }
 

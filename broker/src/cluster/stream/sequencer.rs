@@ -9,17 +9,21 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use broker_proto::command::{Epoch, Payload};
+use broker_proto::command::Epoch;
 
 use slab::Slab;
 
-use super::order::{Attempt, GivenUp, Limits, Order, Refusal, Seen, Stamp};
-use super::record::{Origin, Record};
+use super::identities::Times;
+use super::order::{Attempt, GivenUp, Limits, Order, Refusal, Repeat, Seen, Stamp, Told};
+use super::record::{Message, Origin, Record};
+use crate::hub::history::Budget;
 
 /// Most attempts that the server has not answered.
 const ATTEMPTS_MAX: usize = 512;
 /// Low bits of an epoch, chosen at random; above them stands the time in milliseconds.
 const EPOCH_RANDOM_BITS: u32 = 20;
+/// Topics of which what is too old is forgotten at once, of those that remember retries.
+const TRIMMED_AT_ONCE: usize = 64;
 
 /// Every topic's [`Order`], with those who wait for an answer as `P`.
 #[derive(Debug)]
@@ -35,6 +39,10 @@ pub struct Sequencer<P> {
     due: VecDeque<u32>,
     /// Topics with a deadline.
     busy: Vec<u32>,
+    /// Topics that remember publishes which may come again, in the order in which they are trimmed.
+    remembering: VecDeque<u32>,
+    /// What they remember counts here.
+    budget: Arc<Budget>,
     /// Attempts that the server has not answered.
     attempts: usize,
     /// The server can't be reached.
@@ -74,6 +82,8 @@ pub enum Effect<P> {
     },
     /// Tell these that their publish is given up.
     GiveUp(Vec<P>, GivenUp),
+    /// Tell this one that his publish came before, on a topic of that stream.
+    Repeat(P, Repeat, usize),
 }
 
 /// What became of an attempt.
@@ -94,11 +104,13 @@ struct Entry<P> {
     order: Order<P>,
     is_due: bool,
     is_busy: bool,
+    /// It is among those that are trimmed.
+    is_remembering: bool,
 }
 
 impl<P> Sequencer<P> {
-    /// Knows of no topic yet, in so many streams.
-    pub fn new(settings: Settings, streams: usize) -> Self {
+    /// Knows of no topic yet, in so many streams. What it remembers counts into the budget.
+    pub fn new(settings: Settings, streams: usize, budget: Arc<Budget>) -> Self {
         Self {
             rng: fastrand::Rng::with_seed(settings.node),
             settings,
@@ -108,6 +120,8 @@ impl<P> Sequencer<P> {
             read_to: vec![0; streams],
             due: VecDeque::new(),
             busy: Vec::new(),
+            remembering: VecDeque::new(),
+            budget,
             attempts: 0,
             is_away: false,
             effects: VecDeque::new(),
@@ -125,13 +139,19 @@ impl<P> Sequencer<P> {
         topic: &str,
         stream: usize,
         waiter: P,
-        payload: impl FnOnce(&P) -> Payload<'_>,
+        message: impl Fn(&P) -> Message<'_>,
         now_ms: u64,
     ) {
+        let is_unread = !self.has_room_for(topic);
+        if is_unread && message(&waiter).identity.is_some() {
+            // What is in the stream was not remembered, for the same reason.
+            self.effects.push_back(Effect::GiveUp(vec![waiter], GivenUp::NoRoom));
+            return;
+        }
         let key = self.key_of(topic, stream);
         let deadline_ms = now_ms + self.settings.timeout_ms;
         let entry = &mut self.entries[key as usize];
-        match entry.order.push(waiter, payload, deadline_ms, &self.settings.limits) {
+        match entry.order.push(waiter, message, deadline_ms, &self.settings.limits) {
             Ok(()) => self.look_at(key),
             Err(waiter) => {
                 self.effects.push_back(Effect::GiveUp(vec![waiter], GivenUp::TooLarge));
@@ -162,16 +182,25 @@ impl<P> Sequencer<P> {
         number: u64,
         topic: &str,
         record: &Record<'_>,
+        times: Times,
     ) -> Seen<P> {
         self.read_to[stream] = number;
-        if !self.keys.contains_key(topic) && self.entries.len() >= self.settings.topics_max {
+        if !self.has_room_for(topic) {
             return Seen::Foreign { skip: 0, lost: Vec::new() };
         }
         let key = self.key_of(topic, stream);
-        let order = &mut self.entries[key as usize].order;
-        let seen = order.handle_record(number, record, self.settings.node);
+        let Entry { order, is_remembering, .. } = &mut self.entries[key as usize];
+        let seen = order.handle_record((number, record), self.settings.node, times, &self.budget);
+        if order.remembers() && !*is_remembering {
+            *is_remembering = true;
+            self.remembering.push_back(key);
+        }
         self.look_at(key);
         seen
+    }
+
+    fn has_room_for(&self, topic: &str) -> bool {
+        self.entries.len() < self.settings.topics_max || self.keys.contains_key(topic)
     }
 
     /// There is nothing for the reader up to that number, or what is no record.
@@ -203,8 +232,14 @@ impl<P> Sequencer<P> {
         self.is_away = false;
     }
 
-    /// Looks at the deadlines.
+    /// Looks at the deadlines, and forgets what is too old.
     pub fn handle_time(&mut self, now_ms: u64) {
+        for _ in 0..self.remembering.len().min(TRIMMED_AT_ONCE) {
+            let Some(key) = self.remembering.pop_front() else { break };
+            let Entry { order, is_remembering, .. } = &mut self.entries[key as usize];
+            *is_remembering = order.trim(now_ms, &self.budget);
+            self.remembering.extend(is_remembering.then_some(key));
+        }
         let mut busy = std::mem::take(&mut self.busy);
         busy.retain(|&key| {
             let Some(entry) = self.entries.get_mut(key as usize) else { return false };
@@ -222,11 +257,12 @@ impl<P> Sequencer<P> {
         self.busy = busy;
     }
 
-    /// Nothing is kept of the topic any more: it need not be remembered.
+    /// Nothing is kept of the topic any more: it need not be remembered. It is nevertheless while a
+    /// publish on it might come again.
     pub fn forget(&mut self, topic: &str) {
         let Some(&key) = self.keys.get(topic) else { return };
         let entry = &self.entries[key as usize];
-        if !entry.is_busy && !entry.is_due {
+        if !entry.is_busy && !entry.is_due && !entry.is_remembering {
             self.keys.remove(topic);
             self.entries.remove(key as usize);
         }
@@ -240,12 +276,22 @@ impl<P> Sequencer<P> {
         while self.attempts < ATTEMPTS_MAX && !self.is_away {
             let key = self.due.pop_front()?;
             let stamp = self.stamp(now_ms);
-            let entry = &mut self.entries[key as usize];
-            entry.is_due = false;
-            if let Some(attempt) = entry.order.poll_attempt(stamp) {
+            let Entry { topic, stream, order, is_due, .. } = &mut self.entries[key as usize];
+            *is_due = false;
+            let (effects, stream) = (&mut self.effects, *stream);
+            let attempt = order.poll_attempt(stamp, (now_ms, &self.budget), |waiter, told| {
+                effects.push_back(match told {
+                    Told::Repeat(repeat) => Effect::Repeat(waiter, repeat, stream),
+                    Told::GivenUp(why) => Effect::GiveUp(vec![waiter], why),
+                });
+            });
+            if let Some(attempt) = attempt {
                 self.attempts += 1;
-                let (topic, stream) = (entry.topic.clone(), entry.stream);
-                return Some(Effect::Send { key, topic, stream, attempt });
+                let topic = topic.clone();
+                effects.push_back(Effect::Send { key, topic, stream, attempt });
+            }
+            if let Some(effect) = self.effects.pop_front() {
+                return Some(effect);
             }
         }
         None
@@ -269,7 +315,8 @@ impl<P> Sequencer<P> {
         }
         let topic: Arc<str> = topic.into();
         let order = Order::default();
-        let entry = Entry { topic: topic.clone(), stream, order, is_due: false, is_busy: false };
+        let (is_due, is_busy, is_remembering) = (false, false, false);
+        let entry = Entry { topic: topic.clone(), stream, order, is_due, is_busy, is_remembering };
         let key = self.entries.insert(entry) as u32;
         self.keys.insert(topic, key);
         key

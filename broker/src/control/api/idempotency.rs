@@ -1,7 +1,8 @@
 //! Publishes that come again with the same `Idempotency-Key` are answered as the first was, and
 //! published once: what an application does that got no answer and doesn't know whether it arrived.
 //!
-//! Remembers for five minutes, bounded in number and bytes; the oldest are forgotten first. No
+//! Here are the answers of this node. On topics whose order a cluster makes, the messages themselves are
+//! known by the key on all nodes. Remembers for five minutes, bounded in number and bytes; the oldest are forgotten first. No
 //! clock: the time is passed in.
 
 use std::collections::{HashMap, VecDeque};
@@ -18,8 +19,8 @@ pub(super) const HEADER: &str = "idempotency-key";
 const ENTRIES_MAX: usize = 10_000;
 /// Bytes of answers that are remembered.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
-/// How long they are.
-const KEPT_MS: u64 = 5 * 60 * 1_000;
+/// How long they are, and how long the nodes of a cluster know a message by its request's key.
+pub(super) const KEPT_MS: u64 = 5 * 60 * 1_000;
 /// The longest key.
 const KEY_BYTES_MAX: usize = 255;
 
@@ -45,6 +46,11 @@ struct Answered {
 }
 
 impl Key {
+    /// What the visitor calls it.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The key that a request brings, if it brings one.
     ///
     /// # Errors
@@ -80,8 +86,7 @@ impl Window {
         if answered.body == digest(body) {
             return Ok(Some(answered.answer.clone()));
         }
-        let message = "this Idempotency-Key was used for another body";
-        Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message))
+        Err(reused())
     }
 
     /// Remembers an answer under a key that is not known yet.
@@ -106,6 +111,17 @@ impl Window {
             self.order.pop_front();
         }
     }
+}
+
+/// 422: the key was used for another body.
+pub(super) fn reused() -> Problem {
+    let message = "this Idempotency-Key was used for another body";
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "key_reused", message)
+}
+
+/// A digest of a body that is short enough to stand beside each message of it; never 0.
+pub(super) fn short_digest(body: &[u8]) -> u64 {
+    digest(body)[..8].iter().fold(0, |number, &byte| number << 8 | u64::from(byte)).max(1)
 }
 
 fn digest(body: &[u8]) -> [u8; 32] {

@@ -5,8 +5,9 @@ use broker_proto::command::{Answer, CommandError, ErrorCode};
 use broker_proto::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::idempotency;
 use super::problem::Problem;
-use crate::hub::log::{Placed, Settled, Waiting};
+use crate::hub::log::{Came, Placed, Settled, Waiting};
 
 /// The outcome of a request, with as many places as it has messages.
 #[derive(Debug)]
@@ -74,11 +75,29 @@ impl Outcome {
         }
     }
 
+    /// How many of the messages came before, and were not published again.
+    pub(super) fn repeats(&self) -> usize {
+        self.placed().filter(|placed| placed.came == Came::Again).count()
+    }
+
+    /// Whether one came before under the same key, in another request.
+    fn is_of_other(&self) -> bool {
+        self.placed().any(|placed| placed.came == Came::InOtherRequest)
+    }
+
+    fn placed(&self) -> impl Iterator<Item = &Placed> {
+        self.settled.iter().filter_map(|settled| settled.as_ref()?.as_ref().ok())
+    }
+
     /// What the client is answered: an object, or an array of them.
     ///
     /// # Errors
-    /// The only message was not published. In a batch that stands in its place.
+    /// The only message was not published. In a batch that stands in its place. 422 if the key of the
+    /// request was used for another, on whichever node.
     pub(super) fn answer(self) -> Result<Vec<u8>, Problem> {
+        if self.is_of_other() {
+            return Err(idempotency::reused());
+        }
         let mut out = Vec::new();
         out.extend(self.is_batch.then_some(b'['));
         for (place, (settled, subscribers)) in
@@ -102,7 +121,7 @@ fn stopped() -> CommandError {
 }
 
 fn write_place(out: &mut Vec<u8>, placed: Placed, subscribers: Option<u64>) {
-    let Placed { epoch, seq, level } = placed;
+    let Placed { epoch, seq, level, .. } = placed;
     json::encode_success(out, &Answer::Published { epoch, seq, level, subscribers });
 }
 
@@ -125,7 +144,7 @@ mod tests {
         let (mut outcome, later) = Outcome::new(true);
         let epoch = Epoch::new(35);
         let mut calls = Vec::new();
-        let at_once = Placed { epoch, seq: 7, level: Level::Accepted };
+        let at_once = Placed { epoch, seq: 7, level: Level::Accepted, came: Came::First };
         for done in [None, Some(at_once), None, None] {
             calls.extend(done.is_none().then(|| later.waiting(outcome.next())));
             outcome.enter(Ok((done, done.map(|_| 3))));
@@ -136,9 +155,10 @@ mod tests {
         assert!(!outcome.is_complete());
         for (waiting, seq) in calls.into_iter().rev().zip([2, 1]) {
             let Waiting::Call(call) = waiting else { panic!("{waiting:?}") };
-            call(Ok(Placed { epoch, seq, level: Level::Durable }));
+            call(Ok(Placed { epoch, seq, level: Level::Durable, came: Came::Again }));
         }
         outcome.complete().await;
+        assert_eq!(outcome.repeats(), 2);
         let answer = String::from_utf8(outcome.answer().unwrap()).unwrap();
         let expected = concat!(
             r#"[{"epoch":"z","seq":1,"level":"durable"},"#,

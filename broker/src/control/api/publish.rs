@@ -15,12 +15,13 @@ use broker_proto::json::Publishes;
 use tokio::time::sleep;
 
 use super::access::Visitor;
-use super::idempotency::{Key, Window};
+use super::idempotency::{self, Key, Window};
 use super::outcome::Outcome;
 use super::problem::Problem;
 use super::{Api, State as Work};
 use crate::config::keys::Scope;
 use crate::control::router::BODY_BYTES_MAX;
+use crate::hub::retries::{Attempt, Part, Repeatable};
 
 /// Most messages of one request.
 const BATCH_MAX: usize = 10_000;
@@ -85,6 +86,13 @@ fn too_long() -> Problem {
     Problem::too_large(format!("a body has at most {BODY_BYTES_MAX} bytes")).last()
 }
 
+/// An answer that was given before.
+fn replayed(answer: Bytes) -> Response {
+    let mut response = super::json(answer);
+    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
 impl Api {
     /// Publishers are slowed down to what is delivered and made safe, like those with a WebSocket.
     async fn wait_for_room(&self) -> Result<(), Problem> {
@@ -106,9 +114,7 @@ impl Api {
         if let Some(key) = &key {
             if let Some(answer) = answered.find(key, body, now_ms)? {
                 self.metrics.http.replays.add(1);
-                let mut response = super::json(answer);
-                response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-                return Ok(Begun::Done(response));
+                return Ok(Begun::Done(replayed(answer)));
             }
             if under_way.contains(key) {
                 let message = "the first publish with this Idempotency-Key is not answered yet";
@@ -118,7 +124,8 @@ impl Api {
         let outcome = parser.parse_publishes(body, |messages| {
             let mut messages = messages?;
             self.check(visitor, &mut messages)?;
-            self.carry_out(&visitor.name(), &mut messages, now_ms)
+            let request = key.as_ref().map(|key| (key.text(), idempotency::short_digest(body)));
+            self.carry_out(&visitor.name(), request, &mut messages, now_ms)
         })?;
         if outcome.is_complete() {
             let answer = self.conclude(answered, key, body, outcome)?;
@@ -153,13 +160,15 @@ impl Api {
         body: &[u8],
         outcome: Outcome,
     ) -> Result<Response, Problem> {
-        let count = outcome.next() as u64;
+        let (count, repeats) = (outcome.next(), outcome.repeats());
         let answer = Bytes::from(outcome.answer()?);
-        self.metrics.http.publishes.add(count);
+        self.metrics.http.publishes.add(count as u64);
+        self.metrics.http.replays.add(repeats as u64);
         if let Some(key) = key {
             answered.remember(key, body, answer.clone(), self.now_ms());
         }
-        Ok(super::json(answer))
+        // Nothing of it is new: another node answered it before, or each message had its `msg_id`.
+        Ok(if repeats == count { replayed(answer) } else { super::json(answer) })
     }
 
     /// Whether all of the messages can be published.
@@ -188,10 +197,12 @@ impl Api {
         if unknown > 0 { Ok(self.desk.has_room_for(unknown)?) } else { Ok(()) }
     }
 
-    /// Publishes all, in their order.
+    /// Publishes all, in their order. A retry is known by the name of its message if that has one, or
+    /// by the key and digest of the request, if it has those.
     fn carry_out(
         &self,
         publisher: &str,
+        request: Option<(&str, u64)>,
         messages: &mut Publishes<'_, '_>,
         now_ms: u64,
     ) -> Result<Outcome, Problem> {
@@ -202,13 +213,18 @@ impl Api {
             let done = message.and_then(|message| {
                 let waiting = || later.waiting(place);
                 let counted = message.count.then_some(message.topic);
-                let placed = batch.publish(message, publisher, waiting)?;
+                let part = request.map(|(key, request)| {
+                    let kept_ms = idempotency::KEPT_MS as u32;
+                    Repeatable::Part(Part { publisher, key, place, request, kept_ms })
+                });
+                let named = message.msg_id.map(|msg_id| Attempt { publisher, msg_id });
+                let repeatable = named.map(Repeatable::Message).or(part);
+                let placed = batch.publish(message, repeatable, waiting)?;
                 Ok((placed, counted.map(|topic| self.desk.subscribers_of(topic))))
             });
             outcome.enter(done);
             Ok::<(), Problem>(())
         })?;
-        self.metrics.http.replays.add(batch.repeats());
         Ok(outcome)
     }
 }
