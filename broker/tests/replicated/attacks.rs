@@ -26,7 +26,7 @@ impl Cluster {
     /// Checks what came of each topic, of which the readers of the first `whole` nodes must have missed
     /// nothing, and those of the others nothing that they were not told of; what the publishers were
     /// told.
-    fn bear(&mut self, whole: usize, meanwhile: impl FnOnce(&mut Self)) -> Vec<Told> {
+    pub(crate) fn bear(&mut self, whole: usize, meanwhile: impl FnOnce(&mut Self)) -> Vec<Told> {
         let (is_over, is_read) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let addresses: Vec<_> = self.brokers.iter().map(Broker::address).collect();
         let readers = TOPICS.map(|topic| {

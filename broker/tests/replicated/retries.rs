@@ -43,12 +43,14 @@ fn place(response: &Response) -> Value {
 /// Does this with several brokers at the same moment.
 fn race<T: Send>(brokers: &[&Broker], publish: impl Fn(&Broker) -> T + Sync) -> Vec<T> {
     let start = Barrier::new(brokers.len());
+    let run = |broker| {
+        start.wait();
+        publish(broker)
+    };
+    let run = &run;
     thread::scope(|scope| {
-        let run = |broker| {
-            start.wait();
-            publish(broker)
-        };
-        let racers: Vec<_> = brokers.iter().map(|broker| scope.spawn(|| run(broker))).collect();
+        let racers: Vec<_> =
+            brokers.iter().map(|&broker| scope.spawn(move || run(broker))).collect();
         racers.into_iter().map(|racer| racer.join().expect("an answer")).collect()
     })
 }
@@ -123,8 +125,12 @@ fn w_12_a_msg_id_over_websockets_of_three_nodes_is_one_message_among_others() {
         let named: Vec<String> =
             (1..=MIXED).map(|at| publish(at, &format!(r#","msg_id":"m{at}""#))).collect();
         let own = (1..=MIXED).map(|at| publish(1_000 + at, ""));
-        let all: Vec<String> =
-            named.iter().cloned().zip(own).flat_map(|(named, own)| [named.clone(), own, named]).collect();
+        let all: Vec<String> = named
+            .iter()
+            .cloned()
+            .zip(own)
+            .flat_map(|(named, own)| [named.clone(), own, named])
+            .collect();
         client.send_text(&format!("[{}]", all.join(","))).expect("it reads");
         let mut seqs = vec![Value::Null; MIXED as usize];
         for _ in 0..all.len() {
