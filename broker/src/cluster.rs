@@ -6,8 +6,6 @@
 //! here may hold up a worker. `server` starts and stops it.
 
 use std::io;
-#[cfg(feature = "nats")]
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 #[cfg(feature = "nats")]
 use std::sync::atomic::Ordering;
@@ -23,6 +21,8 @@ use crate::config::Config;
 use crate::hub::Shared;
 use crate::hub::desk::Desk;
 use crate::metrics::Metrics;
+#[cfg(feature = "nats")]
+use crate::sys;
 
 #[cfg(feature = "nats")]
 pub mod arrivals;
@@ -75,8 +75,6 @@ pub struct Parts {
     pub inside: Inside,
     /// When the broker's clock began.
     pub started: Instant,
-    /// Called if the thread fails: publishers would wait for it, and other nodes' messages not come.
-    pub failed: fn(),
 }
 
 /// Wakes a task of the cluster's thread when something lies in what it reads.
@@ -128,13 +126,11 @@ impl Cluster {
             .map_err(|reason| io::Error::new(io::ErrorKind::InvalidInput, reason))?;
         let (stop, stopping) = watch::channel(false);
         let thread = std::thread::Builder::new().name("cluster".into()).spawn(move || {
-            let failed = parts.failed;
-            let run = AssertUnwindSafe(|| runtime.block_on(run::run(parts, secrets, stopping)));
-            let ended = catch_unwind(run);
-            if !matches!(ended, Ok(Ok(()))) {
-                tracing::error!(?ended, "the cluster's thread has failed");
-                failed();
-            }
+            // Publishers would wait for it, and what other nodes publish would not come.
+            sys::run_or_exit("cluster", || {
+                let ended = runtime.block_on(run::run(parts, secrets, stopping));
+                ended.map_err(io::Error::other)
+            });
         })?;
         Ok(Self { thread, stop })
     }

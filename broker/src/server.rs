@@ -187,7 +187,6 @@ impl Server {
                 metrics: metrics.clone(),
                 inside,
                 started,
-                failed: || std::process::exit(FAILED),
             })
         };
         let cluster = inside.map(start_cluster).transpose()?;
@@ -300,9 +299,6 @@ impl Server {
         }
     }
 }
-
-/// The exit code of a broker that a failed thread of its own has ended.
-const FAILED: i32 = 70;
 
 /// What each worker accepts from, and where that is.
 struct Doors {

@@ -28,7 +28,7 @@ pub(super) async fn run(
     secrets: Secrets,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), String> {
-    let Parts { config, desk, shared, bell, log_bell, metrics, inside, started, .. } = parts;
+    let Parts { config, desk, shared, bell, log_bell, metrics, inside, started } = parts;
     let Inside { names, nodes, handle, pending, outgoing, replies, asked } = inside;
     tracing::info!(node = names.node, cluster = names.cluster, "joining by NATS");
     let joined = async {
