@@ -166,7 +166,7 @@ impl Retries {
 
     /// A message was not published after all.
     pub fn forget(&mut self, id: &str, budget: &Budget) {
-        let Some(at) = self.order.iter().rposition(|(_, held)| **held == *id) else { return };
+        let Some(at) = self.order.iter().position(|(_, held)| **held == *id) else { return };
         if let Some((_, id)) = self.order.remove(at) {
             self.drop_id(&id, budget);
         }

@@ -396,9 +396,9 @@ impl Shared {
     /// Forgets a topic that nobody watches, nobody used for `linger_ms` and that keeps nothing;
     /// false if it stays.
     pub fn retire_if_idle(&self, topic: &Arc<Topic>, now_ms: u64, linger_ms: u64) -> bool {
-        let is_pressed = self.directory.is_crowded() || self.history.is_spent();
+        let is_crowded = self.directory.is_crowded();
         let times = (now_ms, linger_ms);
-        topic.retire_if_idle(&self.interest, &self.history, times, is_pressed, |_, state| {
+        topic.retire_if_idle(&self.interest, &self.history, times, is_crowded, |_, state| {
             self.directory.remove(topic, state);
             if let Liveness::Stale(place) = state.watch().liveness {
                 self.silence.end(place, || {});
@@ -421,6 +421,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use super::*;
+    use crate::hub::retries::Attempt;
 
     #[test]
     fn publishers_on_many_threads_give_every_mailbox_one_order() {
@@ -455,5 +456,24 @@ mod tests {
             });
             assert!(seqs.eq(1..=(WORKERS * EACH) as u64), "worker {worker} sees another order");
         }
+    }
+
+    #[test]
+    fn where_memory_is_short_what_may_come_again_outlives_what_is_kept() {
+        let config = Config { history_total_bytes_max: 4_096, ..Config::default() };
+        let shared = Shared::new(1, &config, 0);
+        let publish = |name, payload: &[u8], msg_id| {
+            let (name, by) = (TopicName::new(name).unwrap(), (Protocol::Json, None));
+            let attempt = Attempt { publisher: "", msg_id };
+            let repeatable = (!msg_id.is_empty()).then_some(Repeatable::Message(attempt));
+            let nobody = || Waiting::Nobody;
+            shared.publish(name, Payload::Json(payload), by, repeatable, 0, nobody).unwrap();
+            shared.directory.find(name).unwrap()
+        };
+        let (named, plain) = (publish("named", b"1", "a"), publish("plain", b"1", ""));
+        publish("large", &[b'1'; 3_800], "");
+        assert!(shared.history.is_spent());
+        assert!(!shared.retire_if_idle(&named, 60_000, 1_000), "a retry would come twice");
+        assert!(shared.retire_if_idle(&plain, 60_000, 1_000));
     }
 }

@@ -241,14 +241,15 @@ impl Topic {
     }
 
     /// Marks the topic as removed, if nobody watches it, nobody used it for `linger_ms`, and it
-    /// keeps no message; with `is_pressed`, room is scarce and what it keeps is given up.
+    /// keeps no message and remembers no publish that may come again. With `is_crowded` there are too
+    /// many topics, and all of that is given up; where memory is short, messages are.
     /// `remove` is called under the lock, so that the name is free before anyone sees it retired.
     pub fn retire_if_idle(
         &self,
         interest: &Interest,
         budget: &Budget,
         (now_ms, linger_ms): (u64, u64),
-        is_pressed: bool,
+        is_crowded: bool,
         remove: impl FnOnce(&Self, &TopicState),
     ) -> bool {
         let mut state = self.lock();
@@ -266,9 +267,10 @@ impl Topic {
             return false;
         }
         let idle = state.used.age_ms(now_ms) >= linger_ms;
-        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty()) || remembers;
+        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty());
         // Whoever comes next would be told another numbering than the other nodes'.
-        let keeps = (keeps || self.is_numbered_elsewhere()) && !is_pressed;
+        let keeps = (keeps || self.is_numbered_elsewhere()) && !budget.is_spent();
+        let keeps = (keeps || remembers) && !is_crowded;
         if !idle || keeps || state.pending() > 0 || state.watchers(self.name(), interest) != 0 {
             return false;
         }
