@@ -115,7 +115,7 @@ fn x_10_a_node_whose_packets_vanish_notices_it_and_misses_nothing() {
     for broker in &brokers {
         broker.wait_for_metric("altavoz_stream_ready", 1.0, PATIENCE);
     }
-    let cluster = Cluster { server, brokers };
+    let cluster = Cluster { server, others: Vec::new(), brokers };
     let time = Duration::from_secs(3);
     bear_a_cut(cluster, 3, time, || namespace.cut(), || namespace.mend());
 }
