@@ -13,7 +13,7 @@
 //! | `queue`, `mail` | what a mailbox is made of; what is done with what lies there |
 //! | [`delayed`] | messages that wait a little to go out together |
 //! | [`lingering`] | topics that may be forgotten |
-//! | [`lists`], [`session`], [`protocol`] | this worker's subscribers |
+//! | [`lists`], [`subscribers`], [`session`], [`protocol`] | this worker's subscribers |
 //! | [`history`], [`special`], [`cohort`] | what is kept of a topic, and those who do not simply get everything |
 //! | [`wanted`], [`object`] | what they want, and the members of a payload they want it by |
 //! | [`slow`], [`newest`] | sessions that do not keep up |
@@ -34,10 +34,12 @@ use std::sync::Arc;
 
 use broker_proto::ws::{CloseCode, Opcode};
 use slab::Slab;
+use smallvec::SmallVec;
 
 use crate::config::Config;
 use crate::metrics::accounts::dropped;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
+use crate::slots;
 
 pub mod access;
 pub mod accounts;
@@ -80,6 +82,7 @@ pub mod shared;
 pub mod silence;
 pub mod slow;
 pub mod special;
+pub mod subscribers;
 mod subscribing;
 pub mod topic;
 pub mod trie;
@@ -254,6 +257,7 @@ impl Hub {
         if let Some(session) = self.sessions.get_mut(slot as usize) {
             *session = None;
         }
+        while self.sessions.pop_if(|last| last.is_none()).is_some() {}
     }
 
     /// The session in `slot`, if one is open.
@@ -277,7 +281,7 @@ impl Hub {
             self.leave(slot, subscription.list);
         }
         if let Some(session) = self.session(slot) {
-            session.subscriptions = Vec::new();
+            session.subscriptions = SmallVec::new();
         }
     }
 
@@ -312,7 +316,7 @@ impl Hub {
     /// nothing.
     pub fn take_pending(&mut self, slot: u32) -> Option<(NodeId, Protocol)> {
         let session = self.session(slot)?;
-        session.paged = 0;
+        session.unread.end_page();
         let root = NodeId::root(session.protocol);
         let pending = std::mem::replace(&mut session.pending, root);
         (pending != root).then_some((pending, session.protocol))
@@ -408,9 +412,15 @@ impl Hub {
             }
         }
         self.lingering.shrink();
+        self.lists.shrink();
+        self.shared.directory.shrink();
+        slots::shrink(&mut self.sessions);
     }
 
     fn counters(&self) -> &WorkerMetrics {
         &self.metrics.workers[self.worker]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@
 //! | [`control`] | HTTP: the page, health, metrics |
 //! | [`metrics`] | what is counted |
 //! | [`proxies`] | whom the broker believes about who a client is |
+//! | [`slots`] | tables of things that are known by their place |
 //! | [`store`] | messages on disk |
 //! | [`sys`] | the operating system: descriptors, cores |
 
@@ -27,6 +28,7 @@ pub mod keys;
 pub mod metrics;
 pub mod proxies;
 pub mod server;
+pub mod slots;
 pub mod store;
 pub mod sys;
 pub mod tls;

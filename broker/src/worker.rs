@@ -14,7 +14,6 @@ use broker_proto::handshake::{AllowedOrigins, HeadLimits};
 use broker_proto::json;
 use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
-use slab::Slab;
 
 use crate::config::Config;
 use crate::control;
@@ -23,6 +22,7 @@ use crate::hub::workers::{before_sessions, members};
 use crate::hub::{Hub, MailStep, Shared};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::proxies::Proxies;
+use crate::slots::Slots;
 use crate::sys::ring::SendRing;
 
 pub mod accept;
@@ -103,7 +103,7 @@ pub struct Worker {
     now: Ticks,
     next_sweep_ms: u64,
     next_memory_ms: u64,
-    connections: Slab<Connection>,
+    connections: Slots<Connection>,
     /// By slot; swept densely.
     deadlines: Vec<Ticks>,
     next_generation: u32,
@@ -195,7 +195,7 @@ impl Worker {
             now: 0,
             next_sweep_ms: SWEEP_MS,
             next_memory_ms: 0,
-            connections: Slab::new(),
+            connections: Slots::default(),
             deadlines: Vec::new(),
             next_generation: 0,
             last_session: before_sessions(node, index),

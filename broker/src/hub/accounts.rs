@@ -137,7 +137,7 @@ impl Hub {
         let now_ms = self.now_ms;
         let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
         let mut counts = session.ledger.all();
-        let mut pending = u64::from(session.waiting);
+        let mut pending = u64::from(session.unread.messages());
         for subscription in &session.subscriptions {
             let (open, waiting, _) = self.open_counts(subscription.list, subscription.seat());
             counts += open;
@@ -145,11 +145,11 @@ impl Hub {
         }
         let slow = session.slow.as_deref();
         pending += slow.map_or(0, Slow::messages);
-        let sent = session.sent.saturating_sub(session.waiting.into());
+        let sent = session.sent.saturating_sub(session.unread.messages().into());
         let Counts { conflated, filtered, dropped, skipped } = counts;
         Stats {
             subscriptions: session.subscriptions.len() as u64,
-            received: session.published,
+            received: session.published.as_ref().map_or(0, |published| published.count),
             matched: sent + pending + conflated + filtered + dropped + skipped,
             sent,
             conflated,
@@ -157,7 +157,7 @@ impl Hub {
             dropped,
             skipped,
             pending,
-            pending_bytes: session.waiting_bytes + slow.map_or(0, Slow::bytes),
+            pending_bytes: session.unread.bytes() + slow.map_or(0, Slow::bytes),
             behind_ms: slow.map_or(0, |slow| now_ms - slow.since_ms),
         }
     }

@@ -223,8 +223,8 @@ impl Hub {
     fn may_catch(&self, key: u32) -> bool {
         let Some(special) = self.specials.get(key as usize) else { return true };
         let Some(Some(session)) = self.sessions.get(special.slot as usize) else { return true };
-        session.waiting_bytes == 0
-            && session.paged < PAGE_BYTES as u32
+        session.unread.bytes() == 0
+            && session.unread.paged_bytes() < PAGE_BYTES as u32
             && session.slow.as_ref().is_none_or(|slow| slow.is_empty())
     }
 
@@ -287,7 +287,7 @@ impl Hub {
             if !self.has_had(key, &message) {
                 self.append_past(slot, list, &message);
                 if let Some(session) = self.session(slot) {
-                    session.paged += message.held_bytes() as u32;
+                    session.unread.add_page(message.held_bytes() as u32);
                 }
             }
         }
@@ -326,8 +326,8 @@ impl Hub {
 
     /// The next topics that match.
     fn scan_page(&mut self, key: u32, list: u32, scan: Scan) {
-        let Watched::Filter { filter, .. } = &self.lists.list(list).watched else { return };
-        let filter: Box<str> = filter.clone();
+        let Watched::Filter(held) = &self.lists.list(list).watched else { return };
+        let filter: Box<str> = held.filter.clone();
         let Ok(filter) = Filter::new(&filter) else { return };
         let mut found = Vec::new();
         let wanted = |topic: &Topic| filter.matches(topic.name());

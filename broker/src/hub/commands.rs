@@ -206,7 +206,7 @@ impl Hub {
         let worker = self.worker;
         let Some(session) = self.session(slot) else { return Ok(()) };
         let (native, session_id) = (session.protocol, session.id);
-        session.published += 1;
+        session.published.get_or_insert_default().count += 1;
         let waiting = || {
             let (session, id) = (session_id, AskedId::new(id));
             Waiting::Client(Box::new(Asker { worker, slot, session, id, counts }))
@@ -341,7 +341,7 @@ pub(super) fn newest_of(
 ) -> (u64, Vec<Arc<Message>>) {
     let limit = limit.unwrap_or(HISTORY_LIMIT).min(HISTORY_LIMIT_MAX) as usize;
     let state = topic.look();
-    let past = state.history.iter().flat_map(|h| h.past(now_ms, state.rule()));
+    let past = state.history().into_iter().flat_map(|h| h.past(now_ms, state.rule()));
     let mut bytes = 0;
     let fits = |message: &Arc<Message>| {
         bytes += message.held_bytes();

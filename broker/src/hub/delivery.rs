@@ -46,7 +46,7 @@ impl Hub {
                     *seq = message.seq().max(*seq);
                     is_next
                 }
-                Watched::Filter { from, .. } => number > *from,
+                Watched::Filter(held) => number > held.from,
             };
             if !is_for_list {
                 *key = NO_LIST;
@@ -54,7 +54,7 @@ impl Hub {
             }
             list.matched += 1;
             has_special |= list.special.is_some();
-            for subscriber in &list.subscribers {
+            for subscriber in list.subscribers.iter() {
                 let Some(session) = &mut sessions[subscriber.slot as usize] else { continue };
                 if !is_one && outbox.ends_with(session.pending, frame) {
                     session.ledger.add(*key, Counts::FILTERED);
@@ -179,7 +179,7 @@ impl Hub {
         let list = self.lists.list(list);
         let matched = list.matched;
         let paused = list.special.as_ref().map_or(0, |held| held.paused);
-        if let (Watched::Filter { .. }, Some(held)) = (&list.watched, &mut list.special)
+        if let (Watched::Filter(_), Some(held)) = (&list.watched, &mut list.special)
             && held.paused > 0
             && (held.touched.len() < TOUCHED_MAX
                 || held.touched.contains_key(&message.topic().id()))
@@ -227,7 +227,7 @@ impl Hub {
             if keys.len() > 1 && owner(session, keys, &self.specials) != Some(list) {
                 session.ledger.add(list, Counts::FILTERED);
                 filtered += 1;
-            } else if session.slow.is_some() || (is_latest && session.waiting > 0) {
+            } else if session.slow.is_some() || (is_latest && session.unread.messages() > 0) {
                 held.push((member.slot, list));
             } else {
                 session.pending = outbox.append(member.slot, session.pending, frame);

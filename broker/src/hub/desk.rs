@@ -243,7 +243,7 @@ impl Drop for Batch<'_> {
 impl TopicView {
     fn of(topic: &Arc<Topic>) -> Self {
         let state = topic.look();
-        let history = state.history.as_deref();
+        let history = state.history();
         let view = Self {
             seq: state.seq,
             kept: history.map_or(0, |history| history.all().count() as u64),

@@ -11,10 +11,10 @@ use broker_proto::command::{Epoch, Position};
 use broker_proto::topic::Topic as TopicName;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use slab::Slab;
 
 use super::topic::{Topic, TopicState};
 use crate::config::rules::{Rule, Rules};
+use crate::slots::Slots;
 
 /// Places of the order that are looked at together when the rules change.
 const RULES_PLACES: usize = 1_024;
@@ -26,7 +26,7 @@ const NEXT_EPOCH_MAX: u64 = u64::MAX / 2;
 pub struct Directory {
     topics: DashMap<ByName, (), RandomState>,
     /// The same topics; one that is added may take the place of one that was removed.
-    order: Mutex<Slab<Arc<Topic>>>,
+    order: Mutex<Slots<Arc<Topic>>>,
     rules: RwLock<Arc<Rules>>,
     rules_generation: AtomicU64,
     compress_all: AtomicBool,
@@ -179,13 +179,13 @@ impl Directory {
     ) -> Option<usize> {
         let order = self.order();
         let end = from.saturating_add(count);
-        let topics = (from..end.min(order.capacity())).filter_map(|place| order.get(place));
+        let topics = (from..end.min(order.end())).filter_map(|place| order.get(place));
         into.extend(topics.filter(|topic| wanted(topic)).cloned());
-        (end < order.capacity()).then_some(end)
+        (end < order.end()).then_some(end)
     }
 
-    fn order(&self) -> MutexGuard<'_, Slab<Arc<Topic>>> {
-        // A panic while the lock is held leaves a whole slab behind.
+    fn order(&self) -> MutexGuard<'_, Slots<Arc<Topic>>> {
+        // A panic while the lock is held leaves a whole table behind.
         self.order.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -238,6 +238,19 @@ impl Directory {
                 }
                 (topic, true)
             }
+        }
+    }
+
+    /// How many topics there is memory for in their order.
+    pub fn capacity(&self) -> usize {
+        self.order().capacity()
+    }
+
+    /// What a burst of topics needed is given back, once few are left.
+    pub fn shrink(&self) {
+        self.order().shrink();
+        if self.topics.capacity() > 1_024 && self.topics.len() * 4 < self.topics.capacity() {
+            self.topics.shrink_to_fit();
         }
     }
 

@@ -41,8 +41,7 @@ impl Hub {
         let now_ms = self.now_ms;
         let half = self.config.backlog_bytes_max / 2;
         let Some(session) = self.session(slot) else { return false };
-        session.waiting = messages;
-        session.waiting_bytes = bytes;
+        session.unread.set_backlog(messages, bytes);
         if bytes == 0 {
             if session.slow.is_some() {
                 self.drained.push(slot);
@@ -150,7 +149,7 @@ impl Hub {
             self.slow_sessions.push(slot);
         }
         let slow = session.slow.get_or_insert_with(|| Box::new(Slow::new(Rung::Holding, now_ms)));
-        let is_free = session.waiting_bytes == 0 && slow.is_empty() && slow.rung < Rung::Slow;
+        let is_free = session.unread.bytes() == 0 && slow.is_empty() && slow.rung < Rung::Slow;
         let overload = message.topic().rule().overload;
         let is_as_asked =
             !by_request && (slow.rung == Rung::Holding || overload == Overload::Close);
@@ -208,7 +207,7 @@ impl Hub {
     /// Notes how many stand on which step.
     fn count_slow(&self) {
         let sessions =
-            self.slow_sessions.iter().filter_map(|&s| self.sessions[s as usize].as_ref());
+            self.slow_sessions.iter().filter_map(|&s| self.sessions.get(s as usize)?.as_ref());
         let rungs = sessions.filter_map(|session| Some(session.slow.as_deref()?.rung));
         let (latest, slow) = rungs.fold((0, 0), |(latest, slow), rung| match rung {
             Rung::Holding => (latest, slow),
@@ -263,7 +262,7 @@ impl Hub {
     fn step(&mut self, slot: u32) -> bool {
         let now_ms = self.now_ms;
         let Some(session) = self.session(slot) else { return false };
-        let waiting = session.waiting;
+        let waiting = session.unread.messages();
         let Some(slow) = &mut session.slow else { return false };
         let oldest_ms = slow.newest.oldest().map_or(0, |entry| now_ms - entry.since_ms);
         let is_calm = waiting == 0 && slow.is_empty() && now_ms - slow.held_back_ms >= CALM_MS;
@@ -331,7 +330,8 @@ impl Hub {
     fn send_held_back(&mut self, slot: u32) {
         let (now_ms, mut bytes) = (self.now_ms, 0);
         while bytes < PAGE_BYTES {
-            let Some(session) = self.session(slot).filter(|session| session.waiting == 0) else {
+            let Some(session) = self.session(slot).filter(|session| session.unread.messages() == 0)
+            else {
                 return;
             };
             let Some(slow) = &mut session.slow else { return };

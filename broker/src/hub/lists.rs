@@ -10,11 +10,11 @@ use std::sync::Arc;
 use broker_proto::topic::Filter;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet, HashTable};
-use slab::Slab;
-use smallvec::SmallVec;
 
+use super::subscribers::Subscribers;
 use super::topic::Topic;
 use super::trie::Trie;
+use crate::slots::Slots;
 
 /// Topics for which the matching filters are remembered; beyond it all is forgotten at once.
 const MATCHES_MAX: usize = 65_536;
@@ -22,7 +22,7 @@ const MATCHES_MAX: usize = 65_536;
 /// All lists of one worker.
 #[derive(Debug, Default)]
 pub struct Lists {
-    lists: Slab<List>,
+    lists: Slots<List>,
     /// The lists of topics, found by the topic's id, which the list itself has.
     by_topic: HashTable<u32>,
     hashes: RandomState,
@@ -37,7 +37,7 @@ pub struct List {
     /// What they are subscribed to.
     pub watched: Watched,
     /// Those who get everything as it is, in no order.
-    pub subscribers: SmallVec<[Subscriber; 2]>,
+    pub subscribers: Subscribers,
     /// Messages that came since the list was made.
     pub matched: u64,
     /// The others, if there are any.
@@ -74,20 +74,24 @@ pub enum Watched {
         /// The last seq delivered here, or the topic's seq when the list was made.
         seq: u64,
     },
-    /// A filter with wildcards.
-    Filter {
-        /// The filter.
-        filter: Box<str>,
-        /// How much of the worker's mail was put in before other workers knew of the filter. It
-        /// is there for the sake of other subscriptions, and need not be contiguous with what
-        /// follows, so it is not for this list.
-        from: u64,
-    },
+    /// A filter with wildcards. They are few beside the topics, so they have memory of their own.
+    Filter(Box<WatchedFilter>),
+}
+
+/// A filter that a list's subscribers are subscribed to.
+#[derive(Debug)]
+pub struct WatchedFilter {
+    /// The filter.
+    pub filter: Box<str>,
+    /// How much of the worker's mail was put in before other workers knew of the filter. It is
+    /// there for the sake of other subscriptions, and need not be contiguous with what follows, so
+    /// it is not for this list.
+    pub from: u64,
 }
 
 impl List {
     fn new(watched: Watched) -> Self {
-        Self { watched, subscribers: SmallVec::new(), matched: 0, special: None }
+        Self { watched, subscribers: Subscribers::default(), matched: 0, special: None }
     }
 
     /// Whether nobody is subscribed.
@@ -123,7 +127,7 @@ impl List {
     pub fn topic(&self) -> Option<(&Arc<Topic>, u64)> {
         match &self.watched {
             Watched::Topic { topic, seq } => Some((topic, *seq)),
-            Watched::Filter { .. } => None,
+            Watched::Filter(_) => None,
         }
     }
 
@@ -131,8 +135,8 @@ impl List {
     pub fn matches(&self, topic: &Topic) -> bool {
         match &self.watched {
             Watched::Topic { topic: own, .. } => own.id() == topic.id(),
-            Watched::Filter { filter, .. } => {
-                Filter::new(filter).is_ok_and(|filter| filter.matches(topic.name()))
+            Watched::Filter(held) => {
+                Filter::new(&held.filter).is_ok_and(|filter| filter.matches(topic.name()))
             }
         }
     }
@@ -141,18 +145,9 @@ impl List {
     pub fn filter(&self) -> &str {
         match &self.watched {
             Watched::Topic { topic, .. } => topic.as_str(),
-            Watched::Filter { filter, .. } => filter,
+            Watched::Filter(held) => &held.filter,
         }
     }
-}
-
-/// A session in a list.
-#[derive(Clone, Copy, Debug)]
-pub struct Subscriber {
-    /// The session's slot.
-    pub slot: u32,
-    /// The subscription's place among those of the session.
-    pub place: u32,
 }
 
 impl Lists {
@@ -198,8 +193,8 @@ impl Lists {
         let mut made = false;
         let key = *filters.get_or_insert_with(filter, || {
             made = true;
-            let watched = Watched::Filter { filter: filter.as_str().into(), from: u64::MAX };
-            lists.insert(List::new(watched)) as u32
+            let watched = WatchedFilter { filter: filter.as_str().into(), from: u64::MAX };
+            lists.insert(List::new(Watched::Filter(Box::new(watched)))) as u32
         });
         if made {
             matches.clear();
@@ -221,13 +216,13 @@ impl Lists {
     pub fn is_of(&self, key: u32, filter: Filter<'_>) -> bool {
         match &self.lists[key as usize].watched {
             Watched::Topic { topic, .. } => topic.as_str() == filter.as_str(),
-            Watched::Filter { filter: name, .. } => **name == *filter.as_str(),
+            Watched::Filter(held) => *held.filter == *filter.as_str(),
         }
     }
 
     /// Removes a list that has lost its last subscriber.
     pub fn remove(&mut self, key: u32) -> Watched {
-        let list = &self.lists[key as usize];
+        let list = self.lists.remove(key as usize).expect("its last subscriber was there");
         debug_assert!(list.is_empty());
         match &list.watched {
             Watched::Topic { topic, .. } => {
@@ -236,16 +231,30 @@ impl Lists {
                     entry.remove();
                 }
             }
-            Watched::Filter { filter: name, .. } => {
-                self.filters.remove(Filter::new(name).expect("was checked on subscribing"));
+            Watched::Filter(held) => {
+                self.filters.remove(Filter::new(&held.filter).expect("was checked on subscribing"));
                 self.matches.clear();
             }
         }
-        let list = self.lists.remove(key as usize);
-        if self.lists.is_empty() {
-            // What a burst of lists needed is given back.
-            *self = Self::default();
-        }
         list.watched
+    }
+
+    /// How many lists there is memory for.
+    pub fn capacity(&self) -> usize {
+        self.lists.capacity()
+    }
+
+    /// What a burst of lists needed is given back, once few are left.
+    pub fn shrink(&mut self) {
+        if self.lists.is_empty() {
+            *self = Self::default();
+            return;
+        }
+        let Self { lists, by_topic, hashes, .. } = self;
+        lists.shrink();
+        if by_topic.len() * 4 < by_topic.capacity() {
+            let hash_of = |key: &u32| hashes.hash_one(lists[*key as usize].topic_id());
+            by_topic.shrink_to(by_topic.len() * 2, hash_of);
+        }
     }
 }

@@ -228,7 +228,7 @@ impl Hub {
                     self.tell_one_stale(slot, &Stale { topic, seq, heard_ms });
                 }
             }
-            Watched::Filter { .. } => self.ask(Asking { slot, list, next: 0 }),
+            Watched::Filter(_) => self.ask(Asking { slot, list, next: 0 }),
         }
     }
 
@@ -255,8 +255,8 @@ impl Hub {
 
     fn ask(&mut self, asking: Asking) {
         let Asking { slot, list, next } = asking;
-        let Watched::Filter { filter, .. } = &self.lists.peek(list).watched else { return };
-        let Ok(filter) = Filter::new(filter) else { return };
+        let Watched::Filter(held) = &self.lists.peek(list).watched else { return };
+        let Ok(filter) = Filter::new(&held.filter) else { return };
         let mut found = Vec::new();
         let wanted = |topic: &Topic| filter.matches(topic.name());
         let next = self.shared.silence.scan(next, SCAN_PLACES, wanted, &mut found);
@@ -279,7 +279,7 @@ impl Hub {
 
     fn has_read(&self, slot: u32) -> bool {
         let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
-        session.is_none_or(|session| session.waiting_bytes == 0)
+        session.is_none_or(|session| session.unread.bytes() == 0)
     }
 
     /// Adds the sessions that a list delivers to: all but those that paused it.
@@ -320,8 +320,8 @@ impl Hub {
 
 /// Whether mail of this number is for a list.
 fn is_for(list: &List, number: u64) -> bool {
-    match list.watched {
+    match &list.watched {
         Watched::Topic { .. } => true,
-        Watched::Filter { from, .. } => number > from,
+        Watched::Filter(held) => number > held.from,
     }
 }

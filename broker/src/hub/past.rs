@@ -42,7 +42,7 @@ impl Hub {
         let (rule, now_ms) = (state.rule(), self.now_ms);
         let last = delivered.unwrap_or(state.seq);
         let is_due = |kept: &&Kept| kept.message.seq() <= last;
-        let history = state.history.as_deref();
+        let history = state.history();
         let from = match start {
             Start::Last(from_ms) => {
                 let kept = history.into_iter().flat_map(History::all);
@@ -108,7 +108,7 @@ impl Hub {
     ) -> (Start, bool) {
         let state = topic.look();
         let last = delivered.unwrap_or(state.seq);
-        let history = state.history.as_deref();
+        let history = state.history();
         let mut past = history.into_iter().flat_map(|h| h.past(self.now_ms, state.rule()));
         let oldest = past.next().map_or(state.seq + 1, |kept| kept.message.seq());
         if !self.shared.directory.is_comparable(position, topic) || position.seq > last {
@@ -125,7 +125,7 @@ impl Hub {
 /// Whether a message is in its topic's history.
 pub(super) fn is_kept(message: &Message) -> bool {
     let state = message.topic().look();
-    let mut kept = state.history.iter().flat_map(|history| history.from_seq(message.seq()));
+    let mut kept = state.history().into_iter().flat_map(|history| history.from_seq(message.seq()));
     kept.next().is_some_and(|kept| kept.message.seq() == message.seq() && message.is_of_now())
 }
 
@@ -133,7 +133,7 @@ pub(super) fn is_kept(message: &Message) -> bool {
 pub(super) fn last_of(topic: &Topic, delivered: Option<u64>) -> Option<Start> {
     let state = topic.look();
     let last = delivered.unwrap_or(state.seq);
-    let mut kept = state.history.as_deref()?.all().rev();
+    let mut kept = state.history()?.all().rev();
     let kept = kept.find(|kept| kept.message.seq() <= last)?;
     Some(Start::Seq(kept.message.seq()))
 }
@@ -164,6 +164,6 @@ fn newest<'k>(kept: impl DoubleEndedIterator<Item = &'k Kept>, wanted: &Wanted) 
 /// When the message at a position was published, if it is kept.
 pub(super) fn time_of(topic: &Topic, position: Position) -> Option<u64> {
     let state = topic.look();
-    let mut kept = state.history.as_deref()?.all();
+    let mut kept = state.history()?.all();
     kept.find(|kept| kept.message.seq() == position.seq).map(|kept| kept.at_ms)
 }

@@ -45,7 +45,8 @@ impl Hub {
     pub(super) fn allow_publish(&mut self, slot: u32, now_ms: u64) -> Result<(), CommandError> {
         let rate = self.config.publishes_per_second_max;
         let Some(session) = self.session(slot) else { return Ok(()) };
-        if !session.publishes.take(now_ms, rate, rate.saturating_mul(2)) {
+        let budget = &mut session.published.get_or_insert_default().budget;
+        if !budget.take(now_ms, rate, rate.saturating_mul(2)) {
             return Err(too_many("publishes_per_second_max"));
         }
         let rate = self.config.publishes_per_second_per_user_max;

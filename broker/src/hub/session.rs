@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::accounts::Ledger;
 use super::outbox::NodeId;
 use super::protocol::Protocol;
@@ -15,24 +17,18 @@ pub struct Session {
     pub pending: NodeId,
     /// What it speaks.
     pub protocol: Protocol,
-    /// What it is subscribed to.
-    pub subscriptions: Vec<Subscription>,
+    /// What it is subscribed to; most have one subscription.
+    pub subscriptions: SmallVec<[Subscription; 1]>,
     /// Messages of its subscriptions that were queued or sent.
     pub sent: u64,
-    /// Messages it published.
-    pub published: u64,
-    /// Messages among its backlog, as of the last flush.
-    pub waiting: u32,
-    /// Bytes of the past that it was given since the last flush.
-    pub paged: u32,
-    /// Bytes of its backlog, as of the last flush.
-    pub waiting_bytes: u64,
+    /// What it published; most never do.
+    pub published: Option<Box<Published>>,
+    /// What was given to it, but not to its peer yet.
+    pub unread: Unread,
     /// Its number, unique in this process.
     pub id: u64,
     /// The allowance for commands.
     pub budget: Budget,
-    /// The allowance for publishes.
-    pub publishes: Budget,
     /// Who it is and what it may do.
     pub grants: Arc<Grants>,
     /// When its token is to be looked at next, in ms of the broker's clock; 0 if never.
@@ -41,6 +37,28 @@ pub struct Session {
     pub ledger: Ledger,
     /// What is known of it while it does not keep up.
     pub slow: Option<Box<Slow>>,
+}
+
+/// The publishes of a session.
+#[derive(Debug, Default)]
+pub struct Published {
+    /// How many they were.
+    pub count: u64,
+    /// The allowance for them.
+    pub budget: Budget,
+}
+
+/// What a session was given, but its peer has not got yet. Nothing is put aside for it while there
+/// is none.
+#[derive(Debug, Default)]
+pub struct Unread(Option<Box<Waiting>>);
+
+/// As of the last flush, and since then.
+#[derive(Debug, Default)]
+struct Waiting {
+    messages: u32,
+    paged_bytes: u32,
+    bytes: u64,
 }
 
 /// Where a session stands in a list of subscribers.
@@ -96,21 +114,61 @@ impl Subscription {
     }
 }
 
+impl Unread {
+    /// Messages among the backlog, as of the last flush.
+    pub fn messages(&self) -> u32 {
+        self.0.as_ref().map_or(0, |held| held.messages)
+    }
+
+    /// Bytes of the backlog, as of the last flush.
+    pub fn bytes(&self) -> u64 {
+        self.0.as_ref().map_or(0, |held| held.bytes)
+    }
+
+    /// Bytes of the past that the session was given since the last flush.
+    pub fn paged_bytes(&self) -> u32 {
+        self.0.as_ref().map_or(0, |held| held.paged_bytes)
+    }
+
+    /// The backlog is like that now.
+    pub fn set_backlog(&mut self, messages: u32, bytes: u64) {
+        if self.0.is_some() || bytes > 0 {
+            let held = self.0.get_or_insert_default();
+            (held.messages, held.bytes) = (messages, bytes);
+            self.forget_if_none();
+        }
+    }
+
+    /// So many bytes of the past were given to the session.
+    pub fn add_page(&mut self, bytes: u32) {
+        self.0.get_or_insert_default().paged_bytes += bytes;
+    }
+
+    /// What the session was given is flushed.
+    pub fn end_page(&mut self) {
+        if let Some(held) = &mut self.0 {
+            held.paged_bytes = 0;
+            self.forget_if_none();
+        }
+    }
+
+    fn forget_if_none(&mut self) {
+        self.0.take_if(|held| held.bytes == 0 && held.messages == 0 && held.paged_bytes == 0);
+    }
+}
+
 impl Session {
     /// A session without subscriptions.
     pub fn new(id: u64, protocol: Protocol, grants: Arc<Grants>) -> Self {
         Self {
             pending: NodeId::root(protocol),
             protocol,
-            subscriptions: Vec::new(),
+            subscriptions: SmallVec::new(),
             sent: 0,
-            published: 0,
-            waiting: 0,
-            paged: 0,
-            waiting_bytes: 0,
+            published: None,
+            unread: Unread::default(),
             id,
             budget: Budget::default(),
-            publishes: Budget::default(),
             grants,
             look_at_ms: 0,
             ledger: Ledger::default(),
@@ -155,6 +213,21 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_unread_needs_no_memory_once_there_is_none() {
+        let mut unread = Unread::default();
+        unread.set_backlog(0, 0);
+        unread.end_page();
+        assert!(unread.0.is_none());
+        unread.add_page(10);
+        unread.set_backlog(2, 300);
+        assert_eq!((unread.messages(), unread.bytes(), unread.paged_bytes()), (2, 300, 10));
+        unread.end_page();
+        assert_eq!((unread.messages(), unread.bytes(), unread.paged_bytes()), (2, 300, 0));
+        unread.set_backlog(0, 0);
+        assert!(unread.0.is_none());
+    }
 
     #[test]
     fn a_budget_of_any_size_can_be_spent_without_overflow() {

@@ -343,7 +343,7 @@ impl Shared {
     }
 
     fn keeps(&self, state: &TopicState) -> bool {
-        let is_kept = state.history.as_ref().is_some_and(|history| !history.is_empty());
+        let is_kept = state.history().is_some_and(|history| !history.is_empty());
         state.rule().keeps() && (is_kept || !self.history.is_spent())
     }
 

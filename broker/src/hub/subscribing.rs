@@ -14,9 +14,10 @@ use super::accounts::Counts as AccountCounts;
 use super::catching::HAD_MS;
 use super::cohort::{Cohort, Counts, Member};
 use super::commands::full;
-use super::lists::{List, Subscriber, Watched};
+use super::lists::{List, Watched};
 use super::session::{Seat, Subscription};
 use super::special::{Catching, Special, Stage};
+use super::subscribers::Subscriber;
 use super::wanted::Wanted;
 use crate::config::rules::Presence;
 use crate::metrics::accounts::dropped;
@@ -130,8 +131,8 @@ impl Hub {
             Watched::Topic { topic, .. } => {
                 topic.subscribers.fetch_sub(1, Ordering::Relaxed);
             }
-            Watched::Filter { filter, .. } => {
-                let filter = Filter::new(filter).expect("was checked on subscribing");
+            Watched::Filter(held) => {
+                let filter = Filter::new(&held.filter).expect("was checked on subscribing");
                 self.shared.interest.count(filter, is_new);
             }
         }
@@ -164,10 +165,6 @@ impl Hub {
         };
         let matched = self.lists.peek(list).matched;
         let Some(session) = self.session(slot) else { return Ok(list) };
-        if session.subscriptions.is_empty() {
-            // Most connections have one subscription; don't round up to four.
-            session.subscriptions.reserve_exact(1);
-        }
         session.subscriptions.push(Subscription::new(list, matched));
         self.remember_member(slot, list);
         self.count_subscriber(list, true);
@@ -303,11 +300,7 @@ impl Hub {
     fn unseat_plain(&mut self, list: u32, place: u32) {
         let subscribers = &mut self.lists.list(list).subscribers;
         subscribers.swap_remove(place as usize);
-        let moved = subscribers.get(place as usize).copied();
-        if subscribers.capacity() > 64 && subscribers.len() * 4 < subscribers.capacity() {
-            subscribers.shrink_to_fit();
-        }
-        if let Some(moved) = moved {
+        if let Some(moved) = subscribers.get(place as usize).copied() {
             self.set_seat(moved.slot, moved.place, Seat::Plain(place));
         }
     }
@@ -427,8 +420,8 @@ impl Hub {
             let shared = &self.shared;
             shared.interest.join(filter, self.worker, || shared.want_filter(filter, true));
             let pushed = self.shared.mailbox(self.worker).pushed();
-            if let Watched::Filter { from, .. } = &mut self.lists.list(list).watched {
-                *from = pushed;
+            if let Watched::Filter(held) = &mut self.lists.list(list).watched {
+                held.from = pushed;
             }
         }
         list
@@ -440,8 +433,8 @@ impl Hub {
             Watched::Topic { topic, .. } => {
                 topic.leave(self.worker, |state| self.shared.want(&topic, state, false));
             }
-            Watched::Filter { filter, .. } => {
-                let filter = Filter::new(&filter).expect("was checked on subscribing");
+            Watched::Filter(held) => {
+                let filter = Filter::new(&held.filter).expect("was checked on subscribing");
                 let shared = &self.shared;
                 shared.interest.leave(filter, self.worker, || shared.want_filter(filter, false));
             }
@@ -457,7 +450,7 @@ impl Hub {
     fn position(&mut self, list: u32) -> Option<(Epoch, u64)> {
         match &self.lists.list(list).watched {
             Watched::Topic { topic, seq } => Some((topic.epoch(), *seq)),
-            Watched::Filter { .. } => None,
+            Watched::Filter(_) => None,
         }
     }
 }

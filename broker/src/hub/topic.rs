@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use broker_proto::command::{Epoch, Level};
 use broker_proto::topic::Topic as TopicName;
+use compact_str::CompactString;
 
 use super::history::{Budget, History};
 use super::interest::Interest;
@@ -22,7 +23,8 @@ use crate::config::rules::{Presence, Rule};
 /// A topic that someone subscribes to, or has lately published on.
 #[derive(Debug)]
 pub struct Topic {
-    name: Box<str>,
+    /// Up to 24 bytes of it take no memory of their own.
+    name: CompactString,
     id: u64,
     epoch: AtomicU64,
     /// The rule's, to be read without the lock by every worker that delivers.
@@ -50,8 +52,15 @@ pub struct TopicState {
     /// Its place in the directory's order; `RETIRED` if it was removed from there: whoever still
     /// holds it must look the name up again.
     pub(super) place: u32,
-    /// What is kept of its messages; nothing is put aside for it before the first.
-    pub history: Option<Box<History>>,
+    /// What is kept of it beside; nothing is put aside for that before there is any.
+    extra: Option<Box<Extra>>,
+}
+
+/// What is kept of a topic that has messages, or needs more than most.
+#[derive(Debug, Default)]
+struct Extra {
+    /// Its newest messages.
+    history: History,
     /// What few topics need.
     by_rule: Option<Box<ByRule>>,
 }
@@ -92,6 +101,20 @@ struct ByRule {
     retries: Option<Box<Retries>>,
 }
 
+impl Extra {
+    /// Drops what is too old or too much; whether messages are left, and publishes that may come
+    /// again.
+    fn trim(&mut self, now_ms: u64, rule: &Rule, budget: &Budget) -> (bool, bool) {
+        self.history.trim(now_ms, rule, budget);
+        let retries = self.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
+        let remembers = retries.is_some_and(|retries| {
+            retries.trim(now_ms, rule.retry_ms, budget);
+            !retries.is_empty()
+        });
+        (!self.history.is_empty(), remembers)
+    }
+}
+
 /// A delay of a rule, which is at most a second, as topics hold it.
 fn short(flush_ms: u32) -> u16 {
     flush_ms.try_into().unwrap_or(u16::MAX)
@@ -115,12 +138,11 @@ impl Topic {
             wild_generation: 0,
             used: Used::at(now_ms),
             place: 0,
-            history: None,
-            by_rule: None,
+            extra: None,
         };
         if presence == Presence::Members {
             let members = Some(Members::default());
-            state.by_rule = Some(Box::new(ByRule { members, ..ByRule::default() }));
+            state.by_rule().members = members;
         }
         let subscribers = AtomicU32::new(0);
         let state = Mutex::new(state);
@@ -195,7 +217,7 @@ impl Topic {
         self.flush_ms.store(short(rule.flush_ms), Ordering::Release);
         self.may_compress.store(rule.compress, Ordering::Release);
         if rule.presence == Presence::None {
-            state.by_rule.iter_mut().for_each(|held| held.members = None);
+            state.held_by_rule_mut().into_iter().for_each(|held| held.members = None);
         }
         let keeps_secret = rule.presence == Presence::Members && state.members().is_none();
         let presence = if keeps_secret { Presence::None } else { rule.presence };
@@ -234,9 +256,9 @@ impl Topic {
 
     /// Drops what is kept beyond the rule and the budget.
     pub fn trim(&self, now_ms: u64, budget: &Budget) {
-        let TopicState { history, rule, .. } = &mut *self.lock();
-        if let Some(history) = history {
-            history.trim(now_ms, rule, budget);
+        let TopicState { extra, rule, .. } = &mut *self.lock();
+        if let Some(extra) = extra {
+            extra.history.trim(now_ms, rule, budget);
         }
     }
 
@@ -253,30 +275,21 @@ impl Topic {
         remove: impl FnOnce(&Self, &TopicState),
     ) -> bool {
         let mut state = self.lock();
-        let TopicState { history, rule, by_rule, .. } = &mut *state;
-        if let Some(history) = history {
-            history.trim(now_ms, rule, budget);
-        }
-        let retries = by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
-        let remembers = retries.is_some_and(|retries| {
-            retries.trim(now_ms, rule.retry_ms, budget);
-            !retries.is_empty()
-        });
+        let TopicState { extra, rule, .. } = &mut *state;
+        let trimmed = extra.as_deref_mut().map(|extra| extra.trim(now_ms, rule, budget));
+        let (keeps, remembers) = trimmed.unwrap_or_default();
         if state.used == Used::UNTIL_NOW {
             state.used = Used::at(now_ms);
             return false;
         }
         let idle = state.used.age_ms(now_ms) >= linger_ms;
-        let keeps = state.history.as_ref().is_some_and(|kept| !kept.is_empty());
         // Whoever comes next would be told another numbering than the other nodes'.
         let keeps = (keeps || self.is_numbered_elsewhere()) && !budget.is_spent();
         let keeps = (keeps || remembers) && !is_crowded;
         if !idle || keeps || state.pending() > 0 || state.watchers(self.name(), interest) != 0 {
             return false;
         }
-        if let Some(mut history) = state.history.take() {
-            history.clear(budget);
-        }
+        state.drop_history(budget);
         state.forget_retries(budget);
         remove(self, &state);
         state.place = RETIRED;
@@ -295,24 +308,41 @@ impl TopicState {
         &self.rule
     }
 
+    /// What is kept of its messages, once there were any.
+    pub fn history(&self) -> Option<&History> {
+        self.extra.as_deref().map(|extra| &extra.history)
+    }
+
+    fn held_by_rule(&self) -> Option<&ByRule> {
+        self.extra.as_deref()?.by_rule.as_deref()
+    }
+
+    fn held_by_rule_mut(&mut self) -> Option<&mut ByRule> {
+        self.extra.as_deref_mut()?.by_rule.as_deref_mut()
+    }
+
+    fn by_rule(&mut self) -> &mut ByRule {
+        self.extra.get_or_insert_default().by_rule.get_or_insert_default()
+    }
+
     /// Who is subscribed, where the rule lets that be known.
     pub fn members(&self) -> Option<&Members> {
-        self.by_rule.as_deref()?.members.as_ref()
+        self.held_by_rule()?.members.as_ref()
     }
 
     /// The same, to be changed.
     pub fn members_mut(&mut self) -> Option<&mut Members> {
-        self.by_rule.as_deref_mut()?.members.as_mut()
+        self.held_by_rule_mut()?.members.as_mut()
     }
 
     /// What is known of its silence.
     pub fn watch(&self) -> Watch {
-        self.by_rule.as_deref().map_or_else(Watch::default, |held| held.watch)
+        self.held_by_rule().map_or_else(Watch::default, |held| held.watch)
     }
 
     /// The same, to be changed: from here on it is watched.
     pub fn watch_mut(&mut self) -> &mut Watch {
-        &mut self.by_rule.get_or_insert_default().watch
+        &mut self.by_rule().watch
     }
 
     /// Whether its silence would be noticed.
@@ -353,7 +383,7 @@ impl TopicState {
     }
 
     fn retries(&mut self) -> &mut Retries {
-        self.by_rule.get_or_insert_default().retries.get_or_insert_default()
+        self.by_rule().retries.get_or_insert_default()
     }
 
     /// Whether it was removed from the directory.
@@ -363,36 +393,36 @@ impl TopicState {
 
     /// Keeps a message, which must be the newest, as the rule says.
     pub fn keep(&mut self, message: Arc<Message>, now_ms: u64, budget: &Budget) {
-        let history = self.history.get_or_insert_default();
-        history.push(message, now_ms, &self.rule, budget);
+        let extra = self.extra.get_or_insert_default();
+        extra.history.push(message, now_ms, &self.rule, budget);
     }
 
     /// Gives up what is kept.
     pub(super) fn drop_history(&mut self, budget: &Budget) {
-        if let Some(history) = &mut self.history {
-            history.clear(budget);
+        if let Some(extra) = &mut self.extra {
+            extra.history.clear(budget);
         }
     }
 
     /// Gives up which publishes came before: their places are of another epoch.
     pub(super) fn forget_retries(&mut self, budget: &Budget) {
-        let retries = self.by_rule.as_deref_mut().and_then(|held| held.retries.as_deref_mut());
+        let retries = self.held_by_rule_mut().and_then(|held| held.retries.as_deref_mut());
         retries.into_iter().for_each(|retries| retries.clear(budget));
     }
 
     /// Messages that are on their way through a log.
     pub fn pending(&self) -> u32 {
-        self.by_rule.as_deref().map_or(0, |held| held.pending)
+        self.held_by_rule().map_or(0, |held| held.pending)
     }
 
     /// A message goes into a log.
     pub(super) fn wait_for_one(&mut self) {
-        self.by_rule.get_or_insert_default().pending += 1;
+        self.by_rule().pending += 1;
     }
 
     /// One came back from it, or will not come.
     pub(super) fn settle_one(&mut self) {
-        if let Some(held) = &mut self.by_rule {
+        if let Some(held) = self.held_by_rule_mut() {
             held.pending = held.pending.saturating_sub(1);
         }
     }

@@ -161,7 +161,7 @@ impl Keeping {
             return Ok((0, None));
         }
         let (seq, last) = (state.seq, part.last.unwrap_or(state.seq));
-        let left = state.history.iter().flat_map(|history| history.from_seq(part.next));
+        let left = state.history().into_iter().flat_map(|history| history.from_seq(part.next));
         let mut bytes = 0;
         let fits = |kept: &&Kept| {
             let has_room = bytes < room;

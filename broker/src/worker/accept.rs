@@ -169,8 +169,7 @@ impl Worker {
         let has_tls = session.is_some();
         self.next_generation = self.next_generation.wrapping_add(1);
         let generation = self.next_generation;
-        let entry = self.connections.vacant_entry();
-        let slot = entry.key();
+        let slot = self.connections.next_place();
         let mut socket = Socket::new(stream, session);
         if let Err(error) = socket.register(self.poll.registry(), token_of(slot, generation)) {
             tracing::warn!(%error, %peer, "could not watch a new connection");
@@ -184,7 +183,7 @@ impl Worker {
             true => Phase::Proxied,
             false => connection.phase,
         };
-        entry.insert(Connection { let_in, place, phase, is_admin, ..connection });
+        self.connections.insert(Connection { let_in, place, phase, is_admin, ..connection });
         self.arm(slot);
         self.core.counters().connections.add(1);
         if has_tls {

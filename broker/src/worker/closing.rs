@@ -30,10 +30,8 @@ impl Worker {
 
     /// The peer's close frame came: answers it if we have not closed first, then ends.
     pub(super) fn handle_close(&mut self, slot: usize, code: Option<CloseCode>) {
-        let timeout = self.core.config.close_timeout_ms;
-        let now_ms = self.core.now_ms;
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let answers = connection.closing.handle_close(now_ms, timeout);
+        let answers = connection.closing.handle_close();
         connection.reason.get_or_insert(CloseReason::Normal);
         connection.phase = Phase::Finishing;
         connection.since = self.now;
@@ -144,7 +142,7 @@ impl Worker {
 
     /// Takes a connection out of all the worker's books.
     pub(super) fn detach(&mut self, slot: usize) -> Option<Connection> {
-        let connection = self.connections.try_remove(slot)?;
+        let connection = self.connections.remove(slot)?;
         self.core.hub.close(slot as u32);
         self.deadlines[slot] = NEVER;
         if let Some(backlog) = &connection.backlog {
@@ -165,10 +163,8 @@ impl Worker {
         message: &str,
         reason: CloseReason,
     ) -> bool {
-        let timeout = self.core.config.close_timeout_ms;
-        let now_ms = self.core.now_ms;
         let Some(connection) = self.connections.get_mut(slot) else { return false };
-        if !connection.is_open() || !connection.closing.send_close(now_ms, timeout) {
+        if !connection.is_open() || !connection.closing.send_close() {
             return false;
         }
         connection.since = self.now;

@@ -17,7 +17,7 @@ use crate::transport::Socket;
 /// Time in tenths of a second since the broker started; wraps after 13 years.
 pub type Ticks = u32;
 
-/// Never due.
+/// Never due, or not begun.
 pub const NEVER: Ticks = Ticks::MAX;
 
 /// How long an ended connection is read on, so that the peer gets our last bytes and no reset.
@@ -47,10 +47,11 @@ pub struct Connection {
     pub since: Ticks,
     /// When bytes last came.
     pub heard: Ticks,
-    /// When a ping went out, if nothing has come since: any byte shows that the peer lives.
-    pub pinged: Option<Ticks>,
-    /// When the message began that is not complete yet.
-    pub mid_message: Option<Ticks>,
+    /// When a ping went out, if nothing has come since: any byte shows that the peer lives. Else
+    /// [`NEVER`].
+    pub pinged: Ticks,
+    /// When the message began that is not complete yet; [`NEVER`] if none is.
+    pub mid_message: Ticks,
     /// When the kernel last took something of the backlog.
     pub progress: Ticks,
     /// Where the reader is, if this is a stream of events.
@@ -142,8 +143,8 @@ impl Connection {
             generation,
             since: now,
             heard: now,
-            pinged: None,
-            mid_message: None,
+            pinged: NEVER,
+            mid_message: NEVER,
             progress: now,
             cursor: None,
             budget: Budget::default(),
@@ -198,8 +199,8 @@ impl Connection {
         if (!self.commanded || self.needs_token) && config.first_command_timeout_ms > 0 {
             consider(after(self.since, config.first_command_timeout_ms), Due::FirstCommand);
         }
-        if let Some(start) = self.mid_message {
-            consider(after(start, config.message_timeout_ms), Due::Message);
+        if self.mid_message != NEVER {
+            consider(after(self.mid_message, config.message_timeout_ms), Due::Message);
         }
         if self.backlog.is_some() {
             consider(after(self.progress, config.write_timeout_ms), Due::Write);
@@ -210,9 +211,22 @@ impl Connection {
             _ if self.is_out_of_hearing() => {
                 consider(after(self.heard, config.ping_interval_ms), Due::Ping);
             }
-            Some(pinged) => consider(after(pinged, config.pong_timeout_ms), Due::Pong),
-            None => consider(after(self.heard, config.ping_interval_ms), Due::Ping),
+            NEVER => consider(after(self.heard, config.ping_interval_ms), Due::Ping),
+            pinged => consider(after(pinged, config.pong_timeout_ms), Due::Pong),
         }
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_short() {
+        // On machines of 64 bits; there may be a million of them. 16 bytes are the socket's, which
+        // has more in debug builds.
+        let bytes = size_of::<Option<Connection>>() - size_of::<Socket>();
+        assert!(bytes <= 112, "{bytes}");
     }
 }

@@ -9,6 +9,7 @@ use super::closing::policy;
 use super::connection::{Connection, Due, NEVER, Phase};
 use crate::hub::Disconnect;
 use crate::metrics::CloseReason;
+use crate::slots;
 
 impl Worker {
     /// Notes a connection's next deadline; called when one may have moved nearer.
@@ -37,6 +38,14 @@ impl Worker {
             self.arm(slot);
         }
         self.shed();
+        self.give_back();
+    }
+
+    /// What a burst of connections needed is given back, once few are left.
+    fn give_back(&mut self) {
+        self.connections.shrink();
+        self.deadlines.truncate(self.connections.end());
+        slots::shrink(&mut self.deadlines);
     }
 
     fn handle_due(&mut self, slot: usize, due: Due) {
@@ -89,11 +98,11 @@ impl Worker {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.is_out_of_hearing() {
             connection.heard = now;
-            connection.pinged = None;
+            connection.pinged = NEVER;
             return;
         }
         // Whoever only reads events has no way to answer.
-        connection.pinged = connection.cursor.is_none().then_some(now);
+        connection.pinged = if connection.cursor.is_some() { NEVER } else { now };
         connection.heard = if connection.cursor.is_some() { now } else { connection.heard };
         self.core.hub.send(slot as u32, Opcode::Ping, &[]);
         self.core.counters().pings.add(1);

@@ -6,7 +6,7 @@ use broker_proto::command::Request;
 use broker_proto::ws::{CloseCode, Event, Opcode, ProtocolError, encode_frame};
 
 use super::codec::Codec;
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, NEVER, Phase};
 use super::{Core, Worker};
 use crate::hub::protocol::Protocol;
 use crate::hub::{Disconnect, Hub};
@@ -53,7 +53,7 @@ impl Worker {
         match connection.socket.read(&mut buffer, &mut self.sealed) {
             Input::Bytes { len, more } => {
                 connection.heard = self.now;
-                connection.pinged = None;
+                connection.pinged = NEVER;
                 self.core.counters().bytes_in.add(len as u64);
                 self.check_handshake(slot);
                 if len > 0 {
@@ -118,11 +118,11 @@ impl Worker {
     fn after_frames(&mut self, slot: usize) {
         let publisher_paused = self.core.hub.take_publisher_paused();
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let was_mid_message = connection.mid_message.is_some();
+        let was_mid_message = connection.mid_message != NEVER;
         if !connection.decoder.is_mid_message() {
-            connection.mid_message = None;
+            connection.mid_message = NEVER;
         } else if !was_mid_message {
-            connection.mid_message = Some(self.now);
+            connection.mid_message = self.now;
             self.arm(slot);
         }
         if publisher_paused {
@@ -135,7 +135,7 @@ impl Worker {
         if let Some(connection) = self.connections.get_mut(slot)
             && !connection.decoder.is_mid_message()
         {
-            connection.mid_message = None;
+            connection.mid_message = NEVER;
         }
     }
 
