@@ -134,8 +134,8 @@ impl Opened {
         let found = folder.segments().map_err(at)?;
         let (index, sources) = read(&found, &rules, metrics)?;
         let total = index.messages();
-        // Later than every epoch that is stored, though the clock may have been set back. Epochs of
-        // an earlier run that were of other topics are earlier too, unless it was.
+        // Later than every epoch that is stored, though the clock may have been set back. Of topics
+        // that are not stored nothing is known: theirs are earlier if the clock goes on.
         let unix_ms_least = (index.newest_epoch() >> 20) + 1;
         let base_ms = unix_ms.max(unix_ms_least);
         let mut minted = 0;

@@ -196,14 +196,14 @@ fn without_room_to_write_it_anew_the_log_is_as_it_was_and_what_comes_then_is_kep
         return;
     };
     let ballast = place.store.join("ballast");
-    fs::write(&ballast, vec![1; 1_900 * 1024]).expect("there is room at first");
+    fs::write(&ballast, vec![1; 2_000 * 1024]).expect("there is room at first");
     let broker = place.start();
     let mut client = feed::connect(broker.address());
     let failed = |count: f64| {
         feed::await_metric(&broker, "altavoz_store_errors_total", |errors| errors >= count);
     };
     // What could not be written is in memory: all that is kept is to be written anew, in vain.
-    let first = publish(&mut client, "a/1", &feed::filler(300_000));
+    let first = publish(&mut client, "a/1", &feed::filler(60_000));
     assert_eq!(first["ok"]["seq"], 1, "{first}");
     failed(2.0);
     feed::await_metric(&broker, "altavoz_store_disk_bytes", |bytes| bytes < 4_096.0);
