@@ -45,7 +45,7 @@ fn messages_are_as_old_as_they_are_however_long_reading_takes() {
     let desk = Desk::new(shared.clone(), |_| {});
     let keeper = opened.start(Parts { shared: shared.clone(), desk, metrics, started }).unwrap();
     let topic = shared.directory.find(TopicName::new("d/1").unwrap()).unwrap();
-    let at_ms = topic.look().history.as_ref().unwrap().newest().unwrap().at_ms;
+    let at_ms = topic.look().history().unwrap().newest().unwrap().at_ms;
     let age_ms = started.elapsed().as_millis() as u64 - at_ms;
     assert!((1_450..).contains(&age_ms), "{age_ms} ms old after half a second of reading");
     keeper.stop();

@@ -131,13 +131,12 @@ proptest! {
         nonce: u64,
     ) {
         let mut draft = Draft::default();
-        let message = |(is_json, identity, bytes): &(bool, Option<([u8; 16], u64)>, Vec<u8>)| {
-            let bytes = bytes.clone().leak();
+        let mut messages = Vec::new();
+        for (is_json, identity, bytes) in &payloads {
             let payload = if *is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) };
             let identity = identity.map(|(id, request)| Identity { id, request, kept_ms: 7 });
-            Message { payload, identity }
-        };
-        let messages: Vec<_> = payloads.iter().map(message).collect();
+            messages.push(Message { payload, identity });
+        }
         messages.iter().for_each(|message| draft.push(*message));
         prop_assert_eq!(draft.messages().collect::<Vec<_>>(), messages.clone());
         let origin = Origin { node, nonce };
