@@ -17,8 +17,10 @@ use super::identities::{Found, Identities, Times};
 use super::record::{Draft, Identity, Message, Origin, Record};
 use crate::hub::history::Budget;
 use batch::Batch;
+pub use terms::{Attempt, GivenUp, Limits, Refusal, Repeat, Seen, Stamp, Told};
 
 mod batch;
+mod terms;
 
 /// How long an attempt whose fate is unknown rests before it is sent again, in milliseconds.
 const RETRY_MS: u64 = 250;
@@ -66,94 +68,6 @@ enum Stage {
     Unknown { until_ms: u64 },
     /// It was, and the reader has not come to it.
     Stored,
-}
-
-/// A record on its way to the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// What is stored, if it is.
-    pub record: Bytes,
-    /// Only if this is the topic's newest record in the stream; 0 for none.
-    pub expected: u64,
-    /// Who writes it: the server stores only one record of the same.
-    pub origin: Origin,
-    /// How many messages it holds.
-    pub messages: u16,
-}
-
-/// The server has not stored an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It expects another record to be the topic's newest: this one, if it says so.
-    Conflict(Option<u64>),
-    /// It can't store any.
-    Failed,
-}
-
-/// What those are told whose publish is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GivenUp {
-    /// It was not published, and will not be.
-    NotPublished,
-    /// Nobody knows: it may have been published, or may be yet.
-    Unsure,
-    /// It is longer than a record may be.
-    TooLarge,
-    /// It was not published: it may have come before, and there is no room to know.
-    NoRoom,
-}
-
-/// What those are told whose publish came before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
-    /// It has this place.
-    At(Position),
-    /// Something else has, that came under the same name in another request.
-    OtherRequest(Position),
-}
-
-/// What is told to those whose publish does not go into the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
-    /// It came before.
-    Repeat(Repeat),
-    /// It is given up.
-    GivenUp(GivenUp),
-}
-
-/// What a record that the reader came to is.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Seen<P> {
-    /// Seen before.
-    Old,
-    /// What those published who wait here; one for each message.
-    Own(Vec<P>),
-    /// Another node's, or of this one, but nobody waits any more. The first `skip` messages have
-    /// numbers that were taken already, which no broker does.
-    Foreign {
-        /// How many of its messages are not to be delivered.
-        skip: u64,
-        /// Those who waited for a record that is gone.
-        lost: Vec<P>,
-    },
-}
-
-/// What an attempt is made with.
-#[derive(Clone, Copy, Debug)]
-pub struct Stamp {
-    /// This node and a number that was never used.
-    pub origin: Origin,
-    /// An epoch that was never used.
-    pub fresh: Epoch,
-}
-
-/// How large records may become.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Most bytes of a record with several messages.
-    pub batch_bytes_max: usize,
-    /// Most bytes that the server takes.
-    pub record_bytes_max: usize,
 }
 
 impl<P> Default for Order<P> {
@@ -344,9 +258,8 @@ impl<P> Order<P> {
         if skip < u64::from(record.count) {
             self.place = Some(Position { seq: record.last_seq(), ..record.first });
         }
-        if !is_same_epoch && let Some(mut identities) = self.identities.take() {
-            // No retry gets a place in an epoch that nobody can look up any more.
-            identities.clear(budget);
+        if !is_same_epoch {
+            self.forget_identities(budget);
         }
         if record.is_named() {
             self.remember(record, skip, times, budget);
@@ -408,11 +321,20 @@ impl<P> Order<P> {
     }
 
     /// The stream has lost its end, or is another one: `number` is its newest record. Whatever is
-    /// published next begins a new epoch, for the numbers that were lost may be taken again.
-    pub fn handle_truncated(&mut self, number: u64) {
+    /// published next begins a new epoch, for the numbers that were lost may be taken again. What was lost
+    /// and comes again is no repeat.
+    pub fn handle_truncated(&mut self, number: u64, budget: &Budget) {
         if self.last > number {
             self.last = number;
             self.begins = true;
+            self.forget_identities(budget);
+        }
+    }
+
+    /// No retry gets a place that nobody can look up any more.
+    fn forget_identities(&mut self, budget: &Budget) {
+        if let Some(mut identities) = self.identities.take() {
+            identities.clear(budget);
         }
     }
 

@@ -213,7 +213,7 @@ impl<P> Sequencer<P> {
     pub fn handle_truncated(&mut self, stream: usize, number: u64) {
         self.read_to[stream] = number;
         let entries = self.entries.iter_mut().filter(|(_, entry)| entry.stream == stream);
-        entries.for_each(|(_, entry)| entry.order.handle_truncated(number));
+        entries.for_each(|(_, entry)| entry.order.handle_truncated(number, &self.budget));
     }
 
     /// The server can't be reached: what was not sent yet is given up. What was is waited for.

@@ -17,6 +17,8 @@ struct Server(BTreeMap<u64, Bytes>);
 struct Node {
     number: u64,
     nonce: u64,
+    /// The epoch that it begins, if it begins one.
+    fresh: u64,
     order: Order<&'static str>,
     read_to: u64,
     budget: Budget,
@@ -51,7 +53,7 @@ impl Node {
     fn new(number: u64) -> Self {
         let (order, budget) = (Order::default(), Budget::new(1_000_000));
         let (told, published) = (Vec::new(), Vec::new());
-        Self { number, nonce: 0, order, read_to: 0, budget, told, published }
+        Self { number, nonce: 0, fresh: 1, order, read_to: 0, budget, told, published }
     }
 
     fn push(&mut self, waiter: &'static str, identity: Option<Identity>) {
@@ -63,7 +65,7 @@ impl Node {
     fn attempt(&mut self) -> Option<Attempt> {
         self.nonce += 1;
         let origin = Origin { node: self.number, nonce: self.nonce };
-        let stamp = Stamp { origin, fresh: Epoch::new(1) };
+        let stamp = Stamp { origin, fresh: Epoch::new(self.fresh) };
         let told = &mut self.told;
         let tell = |waiter, what| told.push((waiter, what));
         self.order.poll_attempt(stamp, (0, &self.budget), tell)
@@ -222,4 +224,18 @@ fn in_another_epoch_no_retry_gets_a_place_of_the_one_before() {
     a.push("again", named(1, 0));
     a.publish_all(&mut server);
     assert_eq!(a.published, ["a1", "again"]);
+}
+
+#[test]
+fn what_the_stream_has_lost_and_comes_again_is_published() {
+    let (mut server, mut a) = (Server::default(), Node::new(1));
+    a.push("a1", named(1, 0));
+    a.publish_all(&mut server);
+    server.0.clear();
+    a.order.handle_truncated(0, &a.budget);
+    (a.read_to, a.fresh) = (0, 2);
+    a.push("again", named(1, 0));
+    a.publish_all(&mut server);
+    assert_eq!(a.published, ["a1", "again"]);
+    assert_eq!(server.newest(), 1);
 }
