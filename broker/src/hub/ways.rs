@@ -40,6 +40,11 @@ pub(super) enum Reach<'s> {
     Nodes(&'s Uplink),
 }
 
+/// Whether each node has a topic of that name for itself.
+fn is_of_node(name: TopicName<'_>, rule: &Rule) -> bool {
+    rule.is_local || name.is_system()
+}
+
 impl Shared {
     pub(super) fn way_of(&self, name: TopicName<'_>, state: &TopicState) -> Way<'_> {
         let Ways { disk, replicated, .. } = self.ways();
@@ -59,17 +64,19 @@ impl Shared {
     }
 
     pub(super) fn reach_of(&self, name: TopicName<'_>, state: &TopicState) -> Reach<'_> {
+        let Ways { replicated, uplink, .. } = self.ways();
         let rule = state.rule();
-        match (&self.ways().replicated, self.way_to_nodes(name, rule)) {
-            (_, None) => Reach::Node,
+        match (replicated, uplink) {
+            _ if is_of_node(name, rule) => Reach::Node,
             (Some(log), _) if rule.keeps() => Reach::Log(log),
             (_, Some(uplink)) => Reach::Nodes(uplink),
+            (_, None) => Reach::Node,
         }
     }
 
     /// The way to the other nodes, if a topic of this rule is theirs too.
     pub(super) fn way_to_nodes(&self, name: TopicName<'_>, rule: &Rule) -> Option<&Uplink> {
-        self.ways().uplink.as_ref().filter(|_| !rule.is_local && !name.is_system())
+        self.ways().uplink.as_ref().filter(|_| !is_of_node(name, rule))
     }
 
     /// Whether other nodes' messages of a topic come here to be numbered.
@@ -95,9 +102,8 @@ impl Shared {
     /// Whether more is published than goes into logs or to other nodes.
     pub(super) fn is_slowed(&self) -> bool {
         let Ways { disk, replicated, uplink } = self.ways();
-        // An uplink is asked for some worker, which may be woken for nothing then.
         disk.iter().chain(replicated).any(Log::is_full)
-            || uplink.as_ref().is_some_and(|uplink| uplink.is_full_for(0))
+            || uplink.as_ref().is_some_and(Uplink::is_full)
     }
 
     /// Whether more is published than goes into logs or to other nodes; if so, the worker `from` is

@@ -94,6 +94,7 @@ fn who_comes_and_goes_on_any_node_is_told_on_all_and_the_command_lists_all() {
     drop(b);
     let (_, went) = until(&mut watching, 1);
     assert_eq!(went, came);
+    c.wait_for_metric("altavoz_cluster_nodes", 1.0, PATIENCE);
     assert_eq!(members(&mut asking)["count"], 1);
 }
 
