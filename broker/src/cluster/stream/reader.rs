@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_nats::jetstream::consumer::DeliverPolicy;
 use async_nats::jetstream::consumer::pull::OrderedConfig;
 use async_nats::jetstream::context::CreateStreamErrorKind;
-use async_nats::jetstream::stream::Stream;
+use async_nats::jetstream::stream::{LastRawMessageErrorKind, Stream};
 use async_nats::jetstream::{Context, ErrorCode, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -149,8 +149,9 @@ impl Reader {
         };
         let consumer = stream.create_consumer(config).await.map_err(boxed)?;
         let end = stream.cached_info().state.last_sequence;
-        if consumer.cached_info().num_pending == 0 {
-            self.number = self.number.max(end);
+        let has_nothing = consumer.cached_info().num_pending == 0;
+        if has_nothing && self.number < end && is_gone(&stream, end).await? {
+            self.number = end;
         }
         self.behind = Some((end, connects));
         self.look_whether_caught_up().await?;
@@ -263,6 +264,19 @@ fn trouble_of(kind: &CreateStreamErrorKind) -> Option<Trouble> {
             _ => Some(Trouble::Refused),
         },
         _ => None,
+    }
+}
+
+/// Whether the stream's last record is there no more, and so none before it. The consumer does not
+/// know: it may be on a server that has yet to get what another has stored.
+async fn is_gone(stream: &Stream, end: u64) -> Result<bool, Stop> {
+    if stream.cached_info().state.messages == 0 {
+        return Ok(true);
+    }
+    match stream.get_raw_message(end).await {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(true),
+        Err(error) => Err(boxed(error)),
     }
 }
 
