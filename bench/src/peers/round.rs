@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -307,7 +307,9 @@ impl Process {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(complaints);
         let started = command.spawn();
         sched_setaffinity(None, &own)?;
-        let name = command.get_program().to_string_lossy().into_owned();
+        // Without its folder: what is told of it may go into a page.
+        let program = Path::new(command.get_program());
+        let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { child: started.with_context(|| name.clone())?, name, said })
     }
 
