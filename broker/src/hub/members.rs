@@ -9,7 +9,7 @@ use broker_proto::topic::Topic as TopicName;
 use super::lists::Watched;
 use super::log::{AskedId, Asker};
 use super::mailbox::Mail;
-use super::presence::{Person, PresenceMail, Roster};
+use super::presence::{Members, Person, PresenceMail, Roster};
 use super::rosters::{MembersAsked, MembersMail};
 use super::topic::{Topic, TopicState};
 use super::uplink::Upward;
@@ -52,6 +52,10 @@ impl Hub {
             && let Some(uplink) = self.shared.way_to_nodes(name, &rule)
         {
             let (id, worker) = (AskedId::new(id), self.worker);
+            if uplink.is_full() {
+                let message = "too much waits for the other nodes, ask again";
+                return Err(CommandError::new(ErrorCode::Unavailable, message));
+            }
             let asker = Asker { worker, slot, session, id, counts: false };
             uplink.push(Upward::Asked(MembersAsked { topic: name.as_str().into(), asker }), None);
             return Ok(());
@@ -174,7 +178,9 @@ impl Hub {
 
     fn post_change(&mut self, topic: &Arc<Topic>, state: &mut TopicState) {
         self.wakes |= self.shared.post_change(topic, state);
-        self.shared.tell_nodes(topic, state);
+        if state.members_mut().is_some_and(Members::take_news) {
+            self.shared.tell_nodes(topic, state);
+        }
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Members {
     elsewhere: BTreeMap<u64, Roster>,
     watchers: WorkerSet,
     change: Change,
+    /// Who is subscribed on this node has changed since the other nodes were told.
+    is_news: bool,
     /// Somebody has undertaken to tell of the change within a second.
     pub is_due: bool,
 }
@@ -74,6 +76,7 @@ impl Members {
     /// A session has subscribed.
     pub fn join(&mut self, person: Person) {
         self.count += 1;
+        self.is_news = true;
         if self.here.len() >= MEMBERS_MAX {
             return;
         }
@@ -84,19 +87,17 @@ impl Members {
     /// A session is no longer subscribed.
     pub fn leave(&mut self, session: u64) {
         self.count = self.count.saturating_sub(1);
+        self.is_news = true;
         let Some(user) = self.here.remove(&session) else { return };
         self.went(Person { session, user });
     }
 
     /// Another node tells who is subscribed there now. Who was there before this node knew, which
-    /// is `known` to whoever asked, is counted and not told as one who comes. False if nobody here
-    /// wants to know.
+    /// is `known` to whoever asked, is counted and not told as one who comes. Whether that is
+    /// another roster than before; to be called while somebody here wants to know.
     pub fn replace(&mut self, run: u64, roster: Roster, known: bool) -> bool {
-        if self.watchers == 0 {
-            return false;
-        }
         let old = self.elsewhere.insert(run, roster).unwrap_or_default();
-        let Some(new) = self.elsewhere.get(&run) else { return true };
+        let Some(new) = self.elsewhere.get(&run).filter(|new| **new != old) else { return false };
         let (here, were) = (sessions(&new.people), sessions(&old.people));
         let came = new.people.iter().filter(|person| !known && !were.contains(&person.session));
         let came: Vec<Person> = came.cloned().collect();
@@ -141,23 +142,20 @@ impl Members {
         Roster { count: self.count, people }
     }
 
+    /// Whether the other nodes are to be told who is here; they are, from here on.
+    pub fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
     fn came(&mut self, person: Person) {
-        if self.watchers == 0 {
-            return;
-        }
-        match self.change.left.iter().position(|left| left.session == person.session) {
-            Some(at) => drop(self.change.left.swap_remove(at)),
-            None => self.change.joined.push(person),
+        if self.watchers != 0 {
+            note(&mut self.change.joined, &mut self.change.left, person);
         }
     }
 
     fn went(&mut self, person: Person) {
-        if self.watchers == 0 {
-            return;
-        }
-        match self.change.joined.iter().position(|joined| joined.session == person.session) {
-            Some(at) => drop(self.change.joined.swap_remove(at)),
-            None => self.change.left.push(person),
+        if self.watchers != 0 {
+            note(&mut self.change.left, &mut self.change.joined, person);
         }
     }
 
@@ -176,6 +174,14 @@ impl Members {
         }
         change.count = count;
         change
+    }
+}
+
+/// Notes what a session did, unless it undoes what is noted of it already.
+fn note(done: &mut Vec<Person>, undone: &mut Vec<Person>, person: Person) {
+    match undone.iter().position(|noted| noted.session == person.session) {
+        Some(at) => drop(undone.swap_remove(at)),
+        None => done.push(person),
     }
 }
 
@@ -230,6 +236,7 @@ mod tests {
         assert_eq!((change.joined, change.count), (vec![person(1)], 3), "70 and 71 were there");
         members.replace(7, roster(&[71, 72]), false);
         members.replace(8, roster(&[80]), false);
+        assert!(!members.replace(8, roster(&[80]), false), "nothing new");
         let change = members.take_change();
         assert_eq!((change.joined, change.count), (vec![person(72), person(80)], 4));
         assert_eq!(change.left, [person(70)]);
@@ -240,6 +247,8 @@ mod tests {
         assert_eq!(members.roster(), roster(&[1]), "this node's own");
         members.set_watchers(0);
         assert_eq!(members.count(), 1);
-        assert!(!members.replace(8, roster(&[80]), false), "nobody wants to know");
+        assert!(members.take_news() && !members.take_news(), "of what was done here alone");
+        members.replace(8, roster(&[81]), false);
+        assert!(!members.take_news());
     }
 }

@@ -13,7 +13,7 @@ use super::Shared;
 use super::desk::Desk;
 use super::log::Asker;
 use super::mailbox::Mail;
-use super::presence::{MEMBERS_MAX, Person, Roster};
+use super::presence::{MEMBERS_MAX, Members, Person, Roster};
 use super::topic::{Topic, TopicState};
 use super::uplink::{Uplink, Upward};
 
@@ -101,7 +101,11 @@ impl Shared {
     }
 }
 
+/// Left out while more waits to be told than should: who wants to know asks now and then.
 fn tell(uplink: &Uplink, topic: TopicName<'_>, mut roster: Roster) {
+    if uplink.is_full() {
+        return;
+    }
     if roster.count > MEMBERS_MAX as u64 {
         roster.people = Vec::new();
     }
@@ -110,15 +114,11 @@ fn tell(uplink: &Uplink, topic: TopicName<'_>, mut roster: Roster) {
 }
 
 impl Desk {
-    /// Another node wants to know who is subscribed here: all are told. Left out while more waits to
-    /// be told than should; who wants to know asks again.
+    /// Another node wants to know who is subscribed here: all are told.
     pub fn tell_members(&self, name: TopicName<'_>) {
         let shared = self.shared();
         let rule = shared.directory.rule_of(name);
-        let Some(uplink) = shared.way_to_nodes(name, &rule).filter(|uplink| !uplink.is_full())
-        else {
-            return;
-        };
+        let Some(uplink) = shared.way_to_nodes(name, &rule) else { return };
         match shared.directory.find(name) {
             Some(topic) => shared.tell_nodes(&topic, &topic.look()),
             None => tell(uplink, name, Roster::default()),
@@ -129,27 +129,27 @@ impl Desk {
     /// [`Members::replace`](super::presence::Members::replace) takes. False if nobody here wants to
     /// know any more.
     pub fn take_members(&self, run: u64, name: TopicName<'_>, roster: Roster, known: bool) -> bool {
-        self.change_members(name, |members| (members.replace(run, roster, known), true))
+        self.change_members(name, |members| members.replace(run, roster, known))
     }
 
     /// Another node, of that run, is gone. False if nobody here wants to know any more.
     pub fn lose_members(&self, run: u64, name: TopicName<'_>) -> bool {
-        self.change_members(name, |members| (members.watchers() != 0, members.lose(run)))
+        self.change_members(name, |members| members.lose(run))
     }
 
-    /// `change` says whether somebody wants to know, and whether there is something to know.
+    /// `change` says whether there is something to know.
     fn change_members(
         &self,
         name: TopicName<'_>,
-        change: impl FnOnce(&mut super::presence::Members) -> (bool, bool),
+        change: impl FnOnce(&mut Members) -> bool,
     ) -> bool {
         let shared = self.shared();
         let Some(topic) = shared.directory.find(name) else { return false };
         let mut state = topic.look();
-        let Some(members) = state.members_mut() else { return false };
-        let (is_wanted, is_news) = change(members);
-        if !is_wanted || !is_news {
-            return is_wanted;
+        let is_wanted = |members: &&mut Members| members.watchers() != 0;
+        let Some(members) = state.members_mut().filter(is_wanted) else { return false };
+        if !change(members) {
+            return true;
         }
         let wakes = if members.is_small() {
             shared.post_change(&topic, &mut state)

@@ -1,6 +1,7 @@
 //! Who is subscribed to a topic, on whichever node.
 
 use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,7 +9,7 @@ use crate::feed::{connect, subscriber};
 use crate::nats::NatsServer;
 use crate::ring::{PATIENCE, SETTLE, node};
 use crate::support::broker::Broker;
-use crate::support::ws_client::WsClient;
+use crate::support::ws_client::{Received, WsClient};
 
 const TOPIC: &str = "room/5";
 
@@ -132,4 +133,24 @@ fn a_node_that_hangs_makes_the_command_fail_and_not_lie() {
     let answer: Value = serde_json::from_str(&answer).expect("JSON");
     assert_eq!(answer["error"]["code"], json!("unavailable"), "{answer}");
     assert!(answer["error"]["message"].as_str().is_some_and(|text| text.ends_with(": b")));
+}
+
+/// Nodes tell each other of what has changed on them, and not of what they were told.
+#[test]
+fn in_a_large_room_nothing_is_told_when_nothing_changes() {
+    let Some(server) = NatsServer::start() else { return };
+    let [a, b, _c] = three(&server);
+    let mut watching = [&a, &b].map(watcher);
+    sleep(SETTLE);
+    let _members: Vec<WsClient> =
+        (0..60).map(|at| subscriber([&a, &b][at % 2].address(), TOPIC)).collect();
+    for client in &mut watching {
+        until(client, 62);
+    }
+    sleep(SETTLE);
+    for client in &mut watching {
+        while !matches!(client.receive(Duration::from_millis(1)), None | Some(Received::Ping(_))) {}
+        let more = client.receive(SETTLE);
+        assert!(matches!(more, None | Some(Received::Ping(_))), "{more:?}");
+    }
 }
