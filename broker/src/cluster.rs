@@ -118,7 +118,8 @@ impl Cluster {
     ///
     /// # Errors
     /// `InvalidInput`: an address that can't be understood, a file that the settings name can't be
-    /// read or holds no secret, or this broker was built without NATS. Else what the system says when it gives no thread.
+    /// read or holds no secret, or this broker was built without NATS. Else what the system says when
+    /// it gives no thread.
     #[cfg(feature = "nats")]
     pub fn start(parts: Parts) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -46,15 +46,13 @@ struct Line {
 }
 
 impl Departures {
-    /// The place of the next message of a topic; `None` only if no topic can be counted at all.
+    /// The place of the next message of a topic; `None` if there are too many topics of which each
+    /// began in this second.
     pub fn next(&mut self, topic: &str) -> Option<Place> {
         let beat = self.beat;
         if !self.lines.contains_key(topic) {
-            if self.lines.len() >= LINES_MAX
-                && let Some(oldest) = self.to_sweep.pop_front()
-            {
-                // Its next message begins a new stretch.
-                self.lines.remove(&oldest);
+            if self.lines.len() >= LINES_MAX {
+                self.forget_oldest()?;
             }
             let topic: Arc<str> = topic.into();
             let place = Place { stretch: beat, number: 0 };
@@ -70,6 +68,17 @@ impl Departures {
             self.to_tell.push_back(topic.clone());
         }
         Some(line.place)
+    }
+
+    /// Its next message begins a new stretch, which must have another name.
+    fn forget_oldest(&mut self) -> Option<()> {
+        let oldest = self.to_sweep.front()?;
+        if self.lines.get(oldest).is_some_and(|line| line.place.stretch == self.beat) {
+            return None;
+        }
+        let oldest = self.to_sweep.pop_front()?;
+        self.lines.remove(&oldest);
+        Some(())
     }
 
     /// A second has passed; its number.
@@ -166,6 +175,18 @@ mod tests {
         let place = Place { stretch: FORGET_BEATS, number: 1 };
         assert_eq!(departures.next("a"), Some(place));
         assert_eq!(departures.lines.len(), 1);
+    }
+
+    #[test]
+    fn the_oldest_gives_way_and_begins_a_stretch_of_another_name() {
+        let mut departures = Departures::default();
+        departures.next("a");
+        departures.next("b");
+        assert_eq!(departures.forget_oldest(), None, "it could not be told from what was");
+        departures.beat();
+        assert_eq!(departures.forget_oldest(), Some(()));
+        assert_eq!(departures.next("a"), Some(Place { stretch: 1, number: 1 }));
+        assert_eq!(departures.next("b"), Some(Place { stretch: 0, number: 2 }));
     }
 
     #[test]

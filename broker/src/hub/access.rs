@@ -1,5 +1,5 @@
-//! Who a session is and what it may do: tokens come, are renewed and expire, and every command is held against what they allow. The worker tells the time of day and ends the
-//! sessions named here.
+//! Who a session is and what it may do: tokens come, are renewed and expire, and every command is
+//! held against what they allow. The worker tells the time of day and ends the sessions named here.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

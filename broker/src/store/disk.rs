@@ -184,8 +184,8 @@ impl Disk {
         }
     }
 
-    /// The copy is whole, and [on disk](Self::sync_copy): removes the segments before it. If one can't be removed, it is read again
-    /// at the next start.
+    /// The copy is whole, and [on disk](Self::sync_copy): removes the segments before it. If one
+    /// can't be removed, it is read again at the next start.
     pub(super) fn end_copy(&mut self) -> io::Result<()> {
         let Some(copy) = self.copy.take() else { return Ok(()) };
         let removed = self.folder.remove_before(copy.number);

@@ -321,8 +321,8 @@ impl<P> Order<P> {
     }
 
     /// The stream has lost its end, or is another one: `number` is its newest record. Whatever is
-    /// published next begins a new epoch, for the numbers that were lost may be taken again. What was lost
-    /// and comes again is no repeat.
+    /// published next begins a new epoch, for the numbers that were lost may be taken again. What was
+    /// lost and comes again is no repeat.
     pub fn handle_truncated(&mut self, number: u64, budget: &Budget) {
         if self.last > number {
             self.last = number;

@@ -1,9 +1,9 @@
 //! Publishes that come again with the same `Idempotency-Key` are answered as the first was, and
 //! published once: what an application does that got no answer and doesn't know whether it arrived.
 //!
-//! Here are the answers of this node. On topics whose order a cluster makes, the messages themselves are
-//! known by the key on all nodes. Remembers for five minutes, bounded in number and bytes; the oldest are forgotten first. No
-//! clock: the time is passed in.
+//! Here are the answers of this node. On topics whose order a cluster makes, the messages themselves
+//! are known by the key on all nodes. Remembers for five minutes, bounded in number and bytes; the
+//! oldest are forgotten first. No clock: the time is passed in.
 
 use std::collections::{HashMap, VecDeque};
 
