@@ -39,7 +39,7 @@ use smallvec::SmallVec;
 use crate::config::Config;
 use crate::metrics::accounts::dropped;
 use crate::metrics::{CloseReason, Metrics, WorkerMetrics};
-use crate::slots;
+use crate::slots::places::Places;
 
 pub mod access;
 pub mod accounts;
@@ -120,7 +120,7 @@ pub struct Hub {
     shared: Arc<Shared>,
     config: Arc<Config>,
     metrics: Arc<Metrics>,
-    sessions: Vec<Option<Session>>,
+    sessions: Places<Session>,
     lists: Lists,
     /// What the worker flushes at the end of the turn.
     pub outbox: Outbox,
@@ -207,7 +207,7 @@ impl Hub {
             shared,
             config,
             metrics,
-            sessions: Vec::new(),
+            sessions: Places::default(),
             lists: Lists::default(),
             outbox: Outbox::new(),
             mail: VecDeque::new(),
@@ -241,28 +241,21 @@ impl Hub {
 
     /// Opens a session in a free slot.
     pub fn open(&mut self, slot: u32, id: u64, protocol: Protocol) {
-        let at = slot as usize;
-        if self.sessions.len() <= at {
-            self.sessions.resize_with(at + 1, || None);
-        }
-        debug_assert!(self.sessions[at].is_none(), "slot {slot} is taken");
-        self.sessions[at] =
-            Some(Session::new(id, protocol, self.shared.verifier.anonymous().clone()));
+        let session = Session::new(id, protocol, self.shared.verifier.anonymous().clone());
+        let earlier = self.sessions.put(slot as usize, session);
+        debug_assert!(earlier.is_none(), "slot {slot} is taken");
     }
 
     /// Ends the session in `slot`, if there is one; the slot is free afterwards.
     pub fn close(&mut self, slot: u32) {
         self.unsubscribe_all(slot);
         self.forget_token(slot);
-        if let Some(session) = self.sessions.get_mut(slot as usize) {
-            *session = None;
-        }
-        while self.sessions.pop_if(|last| last.is_none()).is_some() {}
+        self.sessions.take(slot as usize);
     }
 
     /// The session in `slot`, if one is open.
     pub fn session(&mut self, slot: u32) -> Option<&mut Session> {
-        self.sessions.get_mut(slot as usize)?.as_mut()
+        self.sessions.get_mut(slot as usize)
     }
 
     /// Takes a session out of all lists: nothing is delivered to it any more.
@@ -287,7 +280,7 @@ impl Hub {
 
     /// Puts a frame for one session behind what is pending for it in this turn.
     pub fn send(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
-        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
         };
         let frame = self.outbox.add_own(session.protocol, opcode, payload);
@@ -297,7 +290,7 @@ impl Hub {
     /// Puts the answer to a session's handshake before all else.
     pub fn send_raw(&mut self, slot: u32, bytes: &[u8]) {
         let frame = self.outbox.add_raw(bytes);
-        if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) {
+        if let Some(session) = self.sessions.get_mut(slot as usize) {
             session.pending = self.outbox.append(slot, session.pending, frame);
         }
     }
@@ -373,9 +366,14 @@ impl Hub {
         self.mail.is_empty() && self.shared.mailbox(self.worker).park()
     }
 
-    /// The workers that must be woken for what was handed to them in this turn.
+    /// The worker is awake: until it sleeps again, nobody has to wake it.
+    pub fn unpark(&self) {
+        self.shared.mailbox(self.worker).unpark();
+    }
+
+    /// The other workers that must be woken for what was handed to them in this turn.
     pub fn take_wakes(&mut self) -> WorkerSet {
-        std::mem::take(&mut self.wakes)
+        std::mem::take(&mut self.wakes) & !(1 << self.worker)
     }
 
     /// Whether a publish since the last call went into a full mailbox: its publisher must not be
@@ -414,7 +412,6 @@ impl Hub {
         self.lingering.shrink();
         self.lists.shrink();
         self.shared.directory.shrink();
-        slots::shrink(&mut self.sessions);
     }
 
     fn counters(&self) -> &WorkerMetrics {

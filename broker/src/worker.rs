@@ -242,6 +242,7 @@ impl Worker {
     }
 
     fn turn(&mut self, events: &Events) {
+        self.core.hub.unpark();
         self.read_clock();
         self.core.counters().turns.add(1);
         self.step_down();

@@ -227,3 +227,28 @@ fn a_burst_is_sent_in_fewer_writes_than_it_has_messages() {
     assert!(sends < deliveries / 10.0, "{sends} writes for {deliveries} deliveries");
     assert!(sends >= SUBSCRIBERS as f64, "one write each at least, or the count is wrong");
 }
+
+/// A worker that was asleep and publishes to its own subscribers delivers in the same turn: it does
+/// not also wake itself, which would be a write, a turn and a look for events more each time.
+#[test]
+fn a_worker_alone_never_wakes_itself() {
+    const MESSAGES: u64 = 200;
+    let _alone = feed::alone();
+    let broker = Broker::start(&["--workers", "1"]);
+    let mut client = subscriber(broker.address(), "t");
+    let mut publisher = connect(broker.address());
+    sync(&mut publisher);
+    let count = |sample: &str| broker.metrics(sample);
+    let (wakes, turns) = (count("altavoz_wakes_total"), count("altavoz_turns_total"));
+    let mut ledger = Ledger::default();
+    for number in 1..=MESSAGES {
+        // By the time the subscriber has it, the worker sleeps again or is about to.
+        publisher.send_raw(&publish_frame("t", "0")).expect("it is open");
+        ledger.read(&mut client, number);
+    }
+    let (wakes, turns) =
+        (count("altavoz_wakes_total") - wakes, count("altavoz_turns_total") - turns);
+    println!("{wakes} wakes, {turns} turns for {MESSAGES} messages");
+    assert!(turns >= MESSAGES as f64, "each message had a turn, or the test shows nothing");
+    assert!(wakes < MESSAGES as f64 / 10.0, "{wakes} wakes for {MESSAGES} messages");
+}

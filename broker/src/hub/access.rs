@@ -236,7 +236,7 @@ impl Hub {
     }
 
     fn drop_forbidden(&mut self, slot: u32) {
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return };
+        let Some(session) = self.sessions.get(slot as usize) else { return };
         let is_forbidden = |list: u32| {
             let filter = Filter::new(self.lists.peek(list).filter());
             filter.is_ok_and(|filter| !session.grants.may_subscribe(filter))

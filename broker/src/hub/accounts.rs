@@ -135,7 +135,7 @@ impl Hub {
     /// What became of all messages of a connection.
     pub(super) fn stats(&self, slot: u32) -> Stats {
         let now_ms = self.now_ms;
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return Stats::default() };
+        let Some(session) = self.sessions.get(slot as usize) else { return Stats::default() };
         let mut counts = session.ledger.all();
         let mut pending = u64::from(session.unread.messages());
         for subscription in &session.subscriptions {
@@ -171,7 +171,7 @@ impl Hub {
         // What was published before the command is delivered before the answer.
         self.deliver_waiting();
         let list = self.find_subscription(slot, filter).ok_or_else(|| not_subscribed(filter))?;
-        let Some(Some(session)) = self.sessions.get(slot as usize) else {
+        let Some(session) = self.sessions.get(slot as usize) else {
             return Ok(Account::default());
         };
         let held = session.subscriptions.iter().find(|held| held.list == list);

@@ -123,7 +123,7 @@ impl Hub {
     /// What this hub knows of the session in `slot`; the address is left to the worker.
     pub fn describe(&mut self, slot: u32) -> Option<Connected> {
         let stats = self.stats(slot);
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let session = self.sessions.get(slot as usize)?;
         let lists = session.subscriptions.iter().take(FILTERS_MAX);
         let rung = session.slow.as_ref().map(|slow| slow.rung);
         Some(Connected {

@@ -133,7 +133,7 @@ impl Hub {
     pub(super) fn catch_live(&mut self, key: u32, message: &Arc<Message>, keys: &[u32]) -> bool {
         let special = &mut self.specials[key as usize];
         let (slot, list) = (special.slot, special.list);
-        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let session = self.sessions.get(slot as usize);
         let is_behind = session.is_some_and(|session| session.slow.is_some());
         let Some(catching) = &mut special.catching else { return false };
         let topic = message.topic();
@@ -222,7 +222,7 @@ impl Hub {
     /// Whoever has not read what was sent before gets no more of the past.
     fn may_catch(&self, key: u32) -> bool {
         let Some(special) = self.specials.get(key as usize) else { return true };
-        let Some(Some(session)) = self.sessions.get(special.slot as usize) else { return true };
+        let Some(session) = self.sessions.get(special.slot as usize) else { return true };
         session.unread.bytes() == 0
             && session.unread.paged_bytes() < PAGE_BYTES as u32
             && session.slow.as_ref().is_none_or(|slow| slow.is_empty())

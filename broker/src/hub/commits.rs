@@ -186,7 +186,7 @@ impl Commits<'_> {
         state.drop_history(&shared.history);
         state.forget_retries(&shared.history);
         shared.directory.renumber(topic, state, epoch);
-        let watchers = state.watchers(topic.name(), &shared.interest);
+        let watchers = state.watchers(topic, &shared.interest);
         self.wakes |= shared.post(watchers, &Mail::Renumbered(topic.clone(), epoch), state);
     }
 
@@ -198,7 +198,7 @@ impl Commits<'_> {
         state.drop_history(&shared.history);
         state.seq = to;
         let gap = GapMail { topic: topic.clone(), from, to, reason: GapReason::Backplane };
-        let watchers = state.watchers(topic.name(), &shared.interest);
+        let watchers = state.watchers(topic, &shared.interest);
         self.wakes |= shared.post(watchers, &Mail::Gap(Arc::new(gap)), state);
     }
 
@@ -242,7 +242,7 @@ impl Shared {
         from: Option<usize>,
     ) -> WorkerSet {
         let Some(from) = from else { return 0 };
-        let watchers = members(state.watchers(topic.name(), &self.interest));
+        let watchers = members(state.watchers(topic, &self.interest));
         let full = watchers.filter(|&worker| self.mailbox(worker).is_full_for(from));
         full.fold(0, |set, worker| set | 1 << worker)
     }

@@ -55,7 +55,7 @@ impl Hub {
             list.matched += 1;
             has_special |= list.special.is_some();
             for subscriber in list.subscribers.iter() {
-                let Some(session) = &mut sessions[subscriber.slot as usize] else { continue };
+                let Some(session) = sessions.get_mut(subscriber.slot as usize) else { continue };
                 if !is_one && outbox.ends_with(session.pending, frame) {
                     session.ledger.add(*key, Counts::FILTERED);
                     filtered += 1;
@@ -212,7 +212,7 @@ impl Hub {
         let is_keyed = cohort.wanted().key.is_some();
         let (mut count, mut filtered) = (0, 0);
         for member in &mut cohort.members {
-            let Some(session) = &mut sessions[member.slot as usize] else { continue };
+            let Some(session) = sessions.get_mut(member.slot as usize) else { continue };
             if let Some(had) = &mut member.had {
                 if had.has(message) || had.was_before(message) {
                     session.ledger.add_had(list, 1);
@@ -258,7 +258,7 @@ impl Hub {
 
     /// The list by which a session gets the messages of a topic that `keys` match.
     pub(super) fn owner_of(&self, slot: u32, keys: &[u32]) -> Option<u32> {
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let session = self.sessions.get(slot as usize)?;
         owner(session, keys, &self.specials)
     }
 }

@@ -228,7 +228,7 @@ impl Directory {
         match self.topics.entry(ByName(topic.clone())) {
             dashmap::Entry::Occupied(entry) => (entry.key().0.clone(), false),
             dashmap::Entry::Vacant(entry) => {
-                topic.look().place = self.order().insert(topic.clone()) as u32;
+                topic.set_place(self.order().insert(topic.clone()));
                 entry.insert(());
                 self.len.fetch_add(1, Ordering::Relaxed);
                 let newest = self.rules();
@@ -255,9 +255,9 @@ impl Directory {
     }
 
     /// Takes a topic out; called under its lock when it retires.
-    pub fn remove(&self, topic: &Topic, state: &TopicState) {
+    pub fn remove(&self, topic: &Topic) {
         if self.topics.remove_if(topic.as_str(), |found, ()| found.0.id() == topic.id()).is_some() {
-            self.order().remove(state.place as usize);
+            self.order().remove(topic.place());
             self.len.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -302,12 +302,12 @@ mod tests {
         assert!(made);
         let (again, made) = directory.find_or_create(name("a/b"), 0).unwrap();
         assert!(!made && Arc::ptr_eq(&first, &again));
-        directory.remove(&first, &first.look());
-        directory.remove(&first, &first.look());
+        directory.remove(&first);
+        directory.remove(&first);
         assert_eq!(directory.len(), 0);
         let (second, made) = directory.find_or_create(name("a/b"), 0).unwrap();
         assert!(made && second.epoch() != first.epoch());
-        directory.remove(&first, &first.look());
+        directory.remove(&first);
         assert_eq!(directory.len(), 1, "an old topic must not take the new one out");
     }
 

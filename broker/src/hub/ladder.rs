@@ -68,7 +68,7 @@ impl Hub {
 
     /// Which of the messages that wait for a session's socket may be taken back for newer ones.
     pub fn may_hold_back(&self, slot: u32) -> impl Fn(&Message) -> bool + use<> {
-        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let session = self.sessions.get(slot as usize);
         let is_plain = session.is_some_and(|session| {
             !session.subscriptions.iter().any(|held| self.is_latest(held.seat()))
         });
@@ -142,7 +142,7 @@ impl Hub {
         by_request: bool,
     ) {
         let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
-        let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
             return;
         };
         if session.slow.is_none() {
@@ -206,8 +206,7 @@ impl Hub {
 
     /// Notes how many stand on which step.
     fn count_slow(&self) {
-        let sessions =
-            self.slow_sessions.iter().filter_map(|&s| self.sessions.get(s as usize)?.as_ref());
+        let sessions = self.slow_sessions.iter().filter_map(|&s| self.sessions.get(s as usize));
         let rungs = sessions.filter_map(|session| Some(session.slow.as_deref()?.rung));
         let (latest, slow) = rungs.fold((0, 0), |(latest, slow), rung| match rung {
             Rung::Holding => (latest, slow),
@@ -238,13 +237,13 @@ impl Hub {
 
     /// Bytes of memory of what is put aside for one session.
     pub fn held_back_of(&self, slot: u32) -> u64 {
-        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let session = self.sessions.get(slot as usize);
         session.and_then(|session| session.slow.as_deref()).map_or(0, Slow::bytes)
     }
 
     /// What is put aside for a session has changed; returns its bytes.
     pub(super) fn settle_held_back(&mut self, slot: u32) -> u64 {
-        let Some(Some(session)) = self.sessions.get_mut(slot as usize) else { return 0 };
+        let Some(session) = self.sessions.get_mut(slot as usize) else { return 0 };
         let Some(slow) = &mut session.slow else { return 0 };
         let bytes = slow.bytes();
         let before = std::mem::replace(&mut slow.counted_bytes, bytes);
@@ -371,7 +370,7 @@ impl Hub {
             self.announce_to(slot, message.topic());
         }
         let frame = self.outbox.add_shared(message.clone());
-        if let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut) {
+        if let Some(session) = self.sessions.get_mut(slot as usize) {
             session.pending = self.outbox.append(slot, session.pending, frame);
             session.sent += 1;
         }
@@ -423,7 +422,7 @@ impl Hub {
     }
 
     fn tell_mode(&mut self, slot: u32, list: u32, now: Serving, reason: ModeReason) {
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return };
+        let Some(session) = self.sessions.get(slot as usize) else { return };
         if !session.subscriptions.iter().any(|held| held.list == list) {
             return;
         }
@@ -459,7 +458,7 @@ impl Hub {
     }
 
     fn last_of_slow(&self, slot: u32, what: &str) -> Option<String> {
-        let slow = self.sessions.get(slot as usize)?.as_ref()?.slow.as_deref()?;
+        let slow = self.sessions.get(slot as usize)?.slow.as_deref()?;
         Some(match (slow.newest.oldest(), slow.queue.front()) {
             (Some(entry), _) => {
                 let (seq, topic) = (entry.first_seq - 1, entry.message.topic().as_str());

@@ -4,28 +4,32 @@
 //! A subscriber knows its place among its session's subscriptions and a subscription knows its
 //! place in the list, so that either can be swapped out and the one that moved be told.
 
-use std::hash::BuildHasher;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use broker_proto::topic::Filter;
 use foldhash::fast::RandomState;
-use hashbrown::{HashMap, HashSet, HashTable};
+use hashbrown::{HashMap, HashSet};
 
 use super::subscribers::Subscribers;
 use super::topic::Topic;
 use super::trie::Trie;
 use crate::slots::Slots;
+use crate::slots::places::Places;
 
 /// Topics for which the matching filters are remembered; beyond it all is forgotten at once.
 const MATCHES_MAX: usize = 65_536;
+
+/// The key of a list, in as little memory as it needs where it may be missing.
+#[derive(Clone, Copy, Debug)]
+struct ListKey(NonZeroU32);
 
 /// All lists of one worker.
 #[derive(Debug, Default)]
 pub struct Lists {
     lists: Slots<List>,
-    /// The lists of topics, found by the topic's id, which the list itself has.
-    by_topic: HashTable<u32>,
-    hashes: RandomState,
+    /// The lists of topics, by the topic's place in the directory.
+    by_place: Places<ListKey>,
     filters: Trie<u32>,
     /// The filters' lists that match a topic, until the filters change.
     matches: HashMap<u64, Box<[u32]>, RandomState>,
@@ -89,6 +93,16 @@ pub struct WatchedFilter {
     pub from: u64,
 }
 
+impl ListKey {
+    fn new(key: u32) -> Self {
+        Self(NonZeroU32::MIN.saturating_add(key))
+    }
+
+    fn get(self) -> u32 {
+        self.0.get() - 1
+    }
+}
+
 impl List {
     fn new(watched: Watched) -> Self {
         Self { watched, subscribers: Subscribers::default(), matched: 0, special: None }
@@ -109,9 +123,8 @@ impl List {
         self.special.get_or_insert_default()
     }
 
-    /// Its topic's id; 0, which no topic has, for that of a filter.
-    fn topic_id(&self) -> u64 {
-        self.topic().map_or(0, |(topic, _)| topic.id())
+    fn is_of(&self, topic: &Topic) -> bool {
+        self.topic().is_some_and(|(own, _)| own.id() == topic.id())
     }
 
     /// Gives back what was needed for special subscribers, if none is left.
@@ -152,15 +165,16 @@ impl List {
 
 impl Lists {
     /// The key of a topic's list.
-    pub fn key_of_topic(&self, topic_id: u64) -> Option<u32> {
-        let is_it = |key: &u32| self.lists[*key as usize].topic_id() == topic_id;
-        self.by_topic.find(self.hashes.hash_one(topic_id), is_it).copied()
+    pub fn key_of_topic(&self, topic: &Topic) -> Option<u32> {
+        let key = self.by_place.get(topic.place())?.get();
+        // The place may have been another topic's when the message came into the mailbox.
+        self.lists[key as usize].is_of(topic).then_some(key)
     }
 
     /// Puts the keys of the lists that match `topic` into `keys`: that of the topic itself first.
     pub fn keys_of(&mut self, topic: &Topic, keys: &mut Vec<u32>) {
         keys.clear();
-        keys.extend(self.key_of_topic(topic.id()));
+        keys.extend(self.key_of_topic(topic));
         let Self { filters, matches, .. } = self;
         if filters.is_empty() {
             return;
@@ -178,12 +192,10 @@ impl Lists {
 
     /// A new list for a topic whose newest message is `seq`.
     pub fn add_topic(&mut self, topic: Arc<Topic>, seq: u64) -> u32 {
-        let id = topic.id();
-        let watched = Watched::Topic { topic, seq };
-        let key = self.lists.insert(List::new(watched)) as u32;
-        let Self { lists, by_topic, hashes, .. } = self;
-        let hash_of = |key: &u32| hashes.hash_one(lists[*key as usize].topic_id());
-        by_topic.insert_unique(hashes.hash_one(id), key, hash_of);
+        let place = topic.place();
+        let key = self.lists.insert(List::new(Watched::Topic { topic, seq })) as u32;
+        let earlier = self.by_place.put(place, ListKey::new(key));
+        debug_assert!(earlier.is_none(), "the place is no other topic's");
         key
     }
 
@@ -226,10 +238,7 @@ impl Lists {
         debug_assert!(list.is_empty());
         match &list.watched {
             Watched::Topic { topic, .. } => {
-                let hash = self.hashes.hash_one(topic.id());
-                if let Ok(entry) = self.by_topic.find_entry(hash, |held| *held == key) {
-                    entry.remove();
-                }
+                self.by_place.take(topic.place());
             }
             Watched::Filter(held) => {
                 self.filters.remove(Filter::new(&held.filter).expect("was checked on subscribing"));
@@ -250,11 +259,6 @@ impl Lists {
             *self = Self::default();
             return;
         }
-        let Self { lists, by_topic, hashes, .. } = self;
-        lists.shrink();
-        if by_topic.len() * 4 < by_topic.capacity() {
-            let hash_of = |key: &u32| hashes.hash_one(lists[*key as usize].topic_id());
-            by_topic.shrink_to(by_topic.len() * 2, hash_of);
-        }
+        self.lists.shrink();
     }
 }

@@ -130,6 +130,11 @@ impl Mailbox {
         is_empty
     }
 
+    /// The owner is awake: it looks in before it sleeps, so no push has to wake it.
+    pub fn unpark(&self) {
+        self.0.lock().state().parked = false;
+    }
+
     /// How much mail was ever put in: tells what was there before a point in time.
     pub fn pushed(&self) -> u64 {
         self.0.lock().state().pushed
@@ -184,5 +189,8 @@ mod tests {
         mailbox.take(&mut mail);
         assert_eq!(mail.len(), 2);
         assert!(mailbox.park());
+        mailbox.unpark();
+        assert!(!mailbox.push(Mail::Drain, None).wake);
+        assert!(!mailbox.park());
     }
 }

@@ -135,7 +135,7 @@ impl Hub {
 
     /// Tells those here who asked.
     pub(super) fn deliver_presence(&mut self, mail: &PresenceMail) {
-        let Some(list) = self.lists.key_of_topic(mail.topic.id()) else { return };
+        let Some(list) = self.lists.key_of_topic(&mail.topic) else { return };
         let told = self.lists.list(list).special.as_ref().map(|held| held.told.clone());
         let joined: Vec<_> = mail.change.joined.iter().map(member).collect();
         let left: Vec<_> = mail.change.left.iter().map(member).collect();

@@ -22,12 +22,19 @@ pub struct Message {
     topic: Arc<Topic>,
     epoch: Epoch,
     seq: u64,
-    /// The protocol that `frame` is encoded in.
-    native: Protocol,
     frame: Frame,
     /// Where the payload lies in `frame`.
-    payload: Range<usize>,
+    payload: Range<u32>,
+    /// The protocol that `frame` is encoded in.
+    native: Protocol,
     payload_is_json: bool,
+    /// Nothing is put aside for what most messages are never wanted as.
+    derived: OnceLock<Box<Derived>>,
+}
+
+/// Other forms of a message, each made by whoever needs it first.
+#[derive(Debug, Default)]
+struct Derived {
     /// The frame in the protocol that is not `native`.
     other: OnceLock<Frame>,
     /// The same as a server-sent event.
@@ -54,13 +61,11 @@ impl Message {
             epoch: topic.epoch(),
             topic,
             seq,
-            native,
             frame,
-            payload: range,
+            payload: range.start as u32..range.end as u32,
+            native,
             payload_is_json,
-            other: OnceLock::new(),
-            event: OnceLock::new(),
-            deflated: Default::default(),
+            derived: OnceLock::new(),
         }
     }
 
@@ -82,7 +87,7 @@ impl Message {
     /// What subscribers that speak `protocol` get: a whole unmasked WebSocket frame, or an event.
     pub fn frame(&self, protocol: Protocol) -> &[u8] {
         if protocol == Protocol::Sse {
-            return self.event.get_or_init(|| self.to_event());
+            return self.derived().event.get_or_init(|| self.to_event());
         }
         self.encoded(protocol).bytes()
     }
@@ -104,13 +109,13 @@ impl Message {
             let pays = frame.len() < plain.bytes().len();
             if pays { frame.into_boxed_slice() } else { Box::default() }
         };
-        let frame = self.deflated[usize::from(protocol == Protocol::Bin)].get_or_init(compress);
+        let frame = self.derived().deflated(protocol).get_or_init(compress);
         (!frame.is_empty()).then_some(frame)
     }
 
     /// The frame compressed, if it [was](Self::deflate) and that pays.
     pub fn deflated(&self, protocol: Protocol) -> Option<&[u8]> {
-        let frame = self.deflated[usize::from(protocol == Protocol::Bin)].get()?;
+        let frame = self.derived.get()?.deflated(protocol).get()?;
         (!frame.is_empty()).then_some(frame)
     }
 
@@ -119,7 +124,11 @@ impl Message {
             return &self.frame;
         }
         let build = || Frame::encode(self.topic.name(), self.seq, self.payload(), protocol).0;
-        self.other.get_or_init(build)
+        self.derived().other.get_or_init(build)
+    }
+
+    fn derived(&self) -> &Derived {
+        self.derived.get_or_init(Box::default)
     }
 
     fn to_event(&self) -> Box<[u8]> {
@@ -131,7 +140,7 @@ impl Message {
 
     /// Bytes of memory it holds, without the frames that may be derived later.
     pub fn held_bytes(&self) -> usize {
-        size_of::<Self>() + self.frame.bytes.capacity()
+        size_of::<Self>() + self.frame.0.capacity()
     }
 
     /// The same message with another payload: what some of its subscribers get instead.
@@ -142,18 +151,21 @@ impl Message {
 
     /// What was published.
     pub fn payload(&self) -> Payload<'_> {
-        let bytes = &self.frame.bytes[self.payload.clone()];
+        let bytes = &self.frame.0[self.payload.start as usize..self.payload.end as usize];
         if self.payload_is_json { Payload::Json(bytes) } else { Payload::Opaque(bytes) }
     }
 }
 
-/// An encoded WebSocket frame. The header's length is known only after the payload is written, so
-/// it is put right in front of it and the frame begins at `start`.
-#[derive(Debug)]
-struct Frame {
-    bytes: Vec<u8>,
-    start: usize,
+impl Derived {
+    fn deflated(&self, protocol: Protocol) -> &OnceLock<Box<[u8]>> {
+        &self.deflated[usize::from(protocol == Protocol::Bin)]
+    }
 }
+
+/// An encoded WebSocket frame. The header's length is known only after the payload is written, so
+/// it is put right in front of it, where there is room for the longest.
+#[derive(Debug)]
+struct Frame(Vec<u8>);
 
 impl Frame {
     fn encode(
@@ -177,14 +189,14 @@ impl Frame {
         let header = FrameHeader::new(protocol.opcode(), bytes.len() - HEADER_BYTES_MAX, None);
         let start = HEADER_BYTES_MAX - header.as_slice().len();
         bytes[start..HEADER_BYTES_MAX].copy_from_slice(header.as_slice());
-        (Self { bytes, start }, range)
+        (Self(bytes), range)
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.bytes[self.start..]
+        &self.0[HEADER_BYTES_MAX - FrameHeader::length_of(self.payload().len())..]
     }
 
     fn payload(&self) -> &[u8] {
-        &self.bytes[HEADER_BYTES_MAX..]
+        &self.0[HEADER_BYTES_MAX..]
     }
 }

@@ -97,7 +97,7 @@ impl Shared {
         }
         let silent_ms = Some(now_ms - heard_ms);
         let mail = Mail::Silence(Arc::new(SilenceMail { topic: topic.clone(), seq, silent_ms }));
-        let watchers = state.watchers(topic.name(), &self.interest);
+        let watchers = state.watchers(topic, &self.interest);
         let mut wakes = 0;
         let stale = Stale { topic: topic.clone(), seq, heard_ms };
         let place = self.silence.begin(stale, || wakes = self.post(watchers, &mail, &state));
@@ -137,7 +137,7 @@ impl Hub {
     /// Tells them that messages are missing. Who is catching up finds that out when it gets there.
     pub(super) fn deliver_gap(&mut self, mail: &GapMail) {
         let GapMail { topic, from, to, reason } = mail;
-        if let Some(key) = self.lists.key_of_topic(topic.id())
+        if let Some(key) = self.lists.key_of_topic(&topic)
             && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
         {
             *seq = (*to).max(*seq);
@@ -203,7 +203,7 @@ impl Hub {
 
     /// A session gets to the beginning of a topic: if it asked for epochs, it is told this one.
     pub(super) fn announce_to(&mut self, slot: u32, topic: &Topic) {
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return };
+        let Some(session) = self.sessions.get(slot as usize) else { return };
         let is_asked = session.subscriptions.iter().any(|held| {
             let list = self.lists.peek(held.list);
             let asked = list.special.as_ref().is_some_and(|held| held.epochs.contains(&slot));
@@ -273,12 +273,12 @@ impl Hub {
     }
 
     fn is_slow(&self, slot: u32) -> bool {
-        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let session = self.sessions.get(slot as usize);
         session.is_some_and(|session| session.slow.is_some())
     }
 
     fn has_read(&self, slot: u32) -> bool {
-        let session = self.sessions.get(slot as usize).and_then(Option::as_ref);
+        let session = self.sessions.get(slot as usize);
         session.is_none_or(|session| session.unread.bytes() == 0)
     }
 
@@ -301,8 +301,7 @@ impl Hub {
         slots.dedup();
         let mut frames: [Option<FrameId>; 4] = [None; 4];
         for &slot in &*slots {
-            let Some(session) = self.sessions.get_mut(slot as usize).and_then(Option::as_mut)
-            else {
+            let Some(session) = self.sessions.get_mut(slot as usize) else {
                 continue;
             };
             let protocol = session.protocol;

@@ -75,7 +75,7 @@ impl Hub {
         if rate == 0 {
             return true;
         }
-        let Some(Some(session)) = self.sessions.get(slot as usize) else { return true };
+        let Some(session) = self.sessions.get(slot as usize) else { return true };
         let Some(user) = session.grants.shared_user() else { return true };
         self.shared.users.take(user, of, now_ms, rate)
     }

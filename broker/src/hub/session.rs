@@ -11,20 +11,25 @@ use super::slow::Slow;
 use crate::auth::Grants;
 
 /// The state of one open connection in the hub. Its key is the connection's slot in its worker.
+///
+/// What a delivery looks at stands first, and stays together: it is in no cache, most times.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Session {
     /// What this turn has put aside for it; see [`super::outbox`].
     pub pending: NodeId,
     /// What it speaks.
     pub protocol: Protocol,
-    /// What it is subscribed to; most have one subscription.
-    pub subscriptions: SmallVec<[Subscription; 1]>,
+    /// What is known of it while it does not keep up.
+    pub slow: Option<Box<Slow>>,
     /// Messages of its subscriptions that were queued or sent.
     pub sent: u64,
-    /// What it published; most never do.
-    pub published: Option<Box<Published>>,
     /// What was given to it, but not to its peer yet.
     pub unread: Unread,
+    /// What it is subscribed to; most have one subscription.
+    pub subscriptions: SmallVec<[Subscription; 1]>,
+    /// What it published; most never do.
+    pub published: Option<Box<Published>>,
     /// Its number, unique in this process.
     pub id: u64,
     /// The allowance for commands.
@@ -35,8 +40,6 @@ pub struct Session {
     pub look_at_ms: u64,
     /// What became of messages that were not simply sent.
     pub ledger: Ledger,
-    /// What is known of it while it does not keep up.
-    pub slow: Option<Box<Slow>>,
 }
 
 /// The publishes of a session.

@@ -293,7 +293,7 @@ impl Shared {
         };
         let is_wanted = goes_up.is_some()
             || behind.is_some()
-            || state.watchers(name, &self.interest) != 0
+            || state.watchers(topic, &self.interest) != 0
             || self.keeps(state);
         if is_wanted {
             let message = Arc::new(Message::new(topic.clone(), name, seq, payload, native));
@@ -326,7 +326,7 @@ impl Shared {
         now_ms: u64,
     ) -> Handed {
         let topic = message.topic();
-        let watchers = state.watchers(topic.name(), &self.interest);
+        let watchers = state.watchers(topic, &self.interest);
         let mut handed = Handed::default();
         if state.is_watched() {
             handed.wakes = self.hear(topic, state, watchers, now_ms);
@@ -399,7 +399,7 @@ impl Shared {
         let is_crowded = self.directory.is_crowded();
         let times = (now_ms, linger_ms);
         topic.retire_if_idle(&self.interest, &self.history, times, is_crowded, |_, state| {
-            self.directory.remove(topic, state);
+            self.directory.remove(topic);
             if let Liveness::Stale(place) = state.watch().liveness {
                 self.silence.end(place, || {});
             }

@@ -285,7 +285,7 @@ impl Hub {
     /// What was put aside for a slow session by this subscription comes no more.
     fn forget_held_back(&mut self, slot: u32, list: u32) {
         let Self { sessions, lists, .. } = self;
-        let Some(session) = sessions.get_mut(slot as usize).and_then(Option::as_mut) else {
+        let Some(session) = sessions.get_mut(slot as usize) else {
             return;
         };
         let Some(slow) = &mut session.slow else { return };
@@ -376,12 +376,12 @@ impl Hub {
     }
 
     pub(super) fn seat_of(&self, slot: u32, list: u32) -> Option<Seat> {
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let session = self.sessions.get(slot as usize)?;
         session.subscriptions.iter().find(|held| held.list == list).map(Subscription::seat)
     }
 
     fn place_of(&self, slot: u32, list: u32) -> Option<u32> {
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let session = self.sessions.get(slot as usize)?;
         let place = session.subscriptions.iter().rposition(|held| held.list == list)?;
         Some(place as u32)
     }
@@ -398,7 +398,7 @@ impl Hub {
         loop {
             let (topic, made) =
                 self.shared.directory.find_or_create(name, now_ms).map_err(|e| full(&e))?;
-            if let Some(list) = self.lists.key_of_topic(topic.id()) {
+            if let Some(list) = self.lists.key_of_topic(&topic) {
                 return Ok(list);
             }
             let Ok(mut state) = topic.use_at(now_ms) else { continue };
@@ -442,7 +442,7 @@ impl Hub {
     }
 
     pub(super) fn find_subscription(&mut self, slot: u32, filter: Filter<'_>) -> Option<u32> {
-        let session = self.sessions.get(slot as usize)?.as_ref()?;
+        let session = self.sessions.get(slot as usize)?;
         let mut held = session.subscriptions.iter().map(|subscription| subscription.list);
         held.find(|&list| self.lists.is_of(list, filter))
     }

@@ -32,6 +32,8 @@ pub struct Topic {
     may_compress: AtomicBool,
     /// Messages of it had seqs of an earlier epoch.
     is_renumbered: AtomicBool,
+    /// Its place in the directory's order, where there is no other for as long as it is there.
+    place: AtomicU32,
     /// Subscriptions to exactly this topic, of all workers.
     pub(super) subscribers: AtomicU32,
     state: Mutex<TopicState>,
@@ -47,11 +49,9 @@ pub struct TopicState {
     exact: WorkerSet,
     /// Workers with a matching wildcard filter, as of `wild_generation`.
     wild: WorkerSet,
-    wild_generation: u64,
+    /// The lower half: that just as many changes come between two looks does not happen.
+    wild_generation: u32,
     used: Used,
-    /// Its place in the directory's order; `RETIRED` if it was removed from there: whoever still
-    /// holds it must look the name up again.
-    pub(super) place: u32,
     /// What is kept of it beside; nothing is put aside for that before there is any.
     extra: Option<Box<Extra>>,
 }
@@ -73,11 +73,13 @@ struct Used(u32);
 impl Used {
     /// A subscriber has left since the topic was last looked at: it lingers from the next look on.
     const UNTIL_NOW: Self = Self(u32::MAX);
+    /// The topic was removed from the directory: whoever still holds it must look the name up again.
+    const RETIRED: Self = Self(u32::MAX - 1);
     /// Fine enough for times to linger, and wide enough for seventeen years.
     const STEP_MS: u64 = 128;
 
     fn at(now_ms: u64) -> Self {
-        Self(now_ms.div_ceil(Self::STEP_MS).min(u64::from(u32::MAX - 1)) as u32)
+        Self(now_ms.div_ceil(Self::STEP_MS).min(u64::from(u32::MAX - 2)) as u32)
     }
 
     /// Never more than it is, and at most a step less.
@@ -85,9 +87,6 @@ impl Used {
         now_ms.saturating_sub(u64::from(self.0) * Self::STEP_MS)
     }
 }
-
-/// The place of a topic that has none any more.
-const RETIRED: u32 = u32::MAX;
 
 /// What is known of a topic because its rule or its publishers ask for it.
 #[derive(Debug, Default)]
@@ -137,24 +136,33 @@ impl Topic {
             wild: 0,
             wild_generation: 0,
             used: Used::at(now_ms),
-            place: 0,
             extra: None,
         };
         if presence == Presence::Members {
             let members = Some(Members::default());
             state.by_rule().members = members;
         }
-        let subscribers = AtomicU32::new(0);
+        let (subscribers, place) = (AtomicU32::new(0), AtomicU32::new(0));
         let state = Mutex::new(state);
         let (id, epoch) = (epoch.value(), AtomicU64::new(epoch.value()));
         let (name, is_renumbered) = (name.as_str().into(), false.into());
-        Self { name, id, epoch, flush_ms, may_compress, is_renumbered, subscribers, state }
+        Self { name, id, epoch, flush_ms, may_compress, is_renumbered, place, subscribers, state }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
     /// as it has a new epoch.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Its place in the directory: no other topic that is in use has the same.
+    pub fn place(&self) -> usize {
+        self.place.load(Ordering::Acquire) as usize
+    }
+
+    /// The directory has put it there.
+    pub(super) fn set_place(&self, place: usize) {
+        self.place.store(place as u32, Ordering::Release);
     }
 
     /// Its name.
@@ -286,13 +294,13 @@ impl Topic {
         // Whoever comes next would be told another numbering than the other nodes'.
         let keeps = (keeps || self.is_numbered_elsewhere()) && !budget.is_spent();
         let keeps = (keeps || remembers) && !is_crowded;
-        if !idle || keeps || state.pending() > 0 || state.watchers(self.name(), interest) != 0 {
+        if !idle || keeps || state.pending() > 0 || state.watchers(self, interest) != 0 {
             return false;
         }
         state.drop_history(budget);
         state.forget_retries(budget);
         remove(self, &state);
-        state.place = RETIRED;
+        state.used = Used::RETIRED;
         true
     }
 
@@ -388,7 +396,7 @@ impl TopicState {
 
     /// Whether it was removed from the directory.
     pub fn is_retired(&self) -> bool {
-        self.place == RETIRED
+        self.used == Used::RETIRED
     }
 
     /// Keeps a message, which must be the newest, as the rule says.
@@ -435,11 +443,11 @@ impl TopicState {
         is_first
     }
 
-    /// The workers that want this topic's messages.
-    pub fn watchers(&mut self, name: TopicName<'_>, interest: &Interest) -> WorkerSet {
-        let generation = interest.generation();
+    /// The workers that want the messages of `topic`, whose state this is.
+    pub fn watchers(&mut self, topic: &Topic, interest: &Interest) -> WorkerSet {
+        let generation = interest.generation() as u32;
         if self.wild_generation != generation {
-            self.wild = interest.watchers(name);
+            self.wild = interest.watchers(topic.name());
             self.wild_generation = generation;
         }
         self.exact | self.wild

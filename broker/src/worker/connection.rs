@@ -23,24 +23,33 @@ pub const NEVER: Ticks = Ticks::MAX;
 /// How long an ended connection is read on, so that the peer gets our last bytes and no reset.
 const LINGER_MS: u64 = 1_000;
 
-/// A connection on this worker.
+/// A connection on this worker. What a send looks at stands first, and stays together.
+#[repr(C)]
 pub struct Connection {
     /// Its socket.
     pub socket: Socket,
+    /// What the kernel did not take.
+    pub backlog: Option<Box<Backlog>>,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// What of it is compressed.
+    pub(super) compression: Compression,
+    /// Where it is in the closing handshake.
+    pub closing: Closing,
+    /// It stands in the run queue.
+    pub queued: bool,
+    /// Not read, because a mailbox it publishes into is full.
+    pub paused: bool,
+    /// Not read, because it does not read its answers.
+    pub choked: bool,
+    /// The kernel has told that no more comes than what it holds, and will not tell again.
+    pub hung_up: bool,
     /// Its place among those that were let in.
     pub place: Place,
     /// Whom it is from, if a proxy that is trusted has said so.
     pub client: Option<Box<ClientAddress>>,
     /// Its stream of frames.
     pub decoder: Decoder,
-    /// What of it is compressed.
-    pub(super) compression: Compression,
-    /// Where it is in its life.
-    pub phase: Phase,
-    /// Where it is in the closing handshake.
-    pub closing: Closing,
-    /// What the kernel did not take.
-    pub backlog: Option<Box<Backlog>>,
     /// Tells it from earlier connections in the same slot.
     pub generation: u32,
     /// When the phase, or the closing handshake, began.
@@ -68,18 +77,10 @@ pub struct Connection {
     pub is_admin: bool,
     /// What it was let in for.
     pub let_in: Entry,
-    /// It stands in the run queue.
-    pub queued: bool,
     /// It is among the worker's TLS handshakes.
     pub handshaking: bool,
-    /// Not read, because a mailbox it publishes into is full.
-    pub paused: bool,
-    /// Not read, because it does not read its answers.
-    pub choked: bool,
     /// The peer has ended its side.
     pub ended: bool,
-    /// The kernel has told that no more comes than what it holds, and will not tell again.
-    pub hung_up: bool,
 }
 
 /// The life of a connection.

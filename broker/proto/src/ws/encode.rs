@@ -30,28 +30,36 @@ impl FrameHeader {
         debug_assert!(!opcode.is_control() || payload_len <= CONTROL_BYTES_MAX);
         let mut bytes = [0; HEADER_BYTES_MAX];
         bytes[0] = FIN | opcode as u8;
-        let mut length = match payload_len {
-            0..126 => {
-                bytes[1] = payload_len as u8;
-                2
-            }
-            126..=0xFFFF => {
+        let mut length = Self::length_of(payload_len);
+        match length {
+            2 => bytes[1] = payload_len as u8,
+            4 => {
                 bytes[1] = 126;
                 bytes[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
-                4
             }
             _ => {
                 bytes[1] = 127;
                 bytes[2..10].copy_from_slice(&(payload_len as u64).to_be_bytes());
-                10
             }
-        };
+        }
         if let Some(key) = mask {
             bytes[1] |= MASKED;
             bytes[length..length + 4].copy_from_slice(&key);
             length += 4;
         }
         Self { bytes, length: length as u8 }
+    }
+
+    /// Bytes of the header of a payload of `payload_len` bytes that is not masked: 2, 4 or 10 (RFC
+    /// 6455 §5.2).
+    #[inline]
+    #[must_use]
+    pub const fn length_of(payload_len: usize) -> usize {
+        match payload_len {
+            0..126 => 2,
+            126..=0xFFFF => 4,
+            _ => 10,
+        }
     }
 
     /// The same for a payload that is compressed: with RSV1 set (RFC 7692 §6).
