@@ -137,7 +137,7 @@ impl Hub {
     /// Tells them that messages are missing. Who is catching up finds that out when it gets there.
     pub(super) fn deliver_gap(&mut self, mail: &GapMail) {
         let GapMail { topic, from, to, reason } = mail;
-        if let Some(key) = self.lists.key_of_topic(&topic)
+        if let Some(key) = self.lists.key_of_topic(topic)
             && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
         {
             *seq = (*to).max(*seq);

@@ -22,7 +22,7 @@ impl Hub {
         if topic.is_renumbered() {
             self.end_numbering(topic);
         }
-        if let Some(key) = self.lists.key_of_topic(&topic)
+        if let Some(key) = self.lists.key_of_topic(topic)
             && let Watched::Topic { seq, .. } = &mut self.lists.list(key).watched
         {
             *seq = 0;
