@@ -192,13 +192,20 @@ impl Plan {
             return layout.place_of(subscriber, topic);
         }
         let topics = self.topics.len() as u32;
-        let place = (topic + topics).checked_sub(self.first_topic_of(subscriber))? % topics;
+        let place = (topic + topics).checked_sub(self.first_topic_of(subscriber))?;
+        // Most times it is no more than once around, and to see that takes no division.
+        let place = if place < topics { place } else { (place - topics) % topics };
         (place < self.topics_each).then_some(place)
     }
 
     fn first_topic_of(&self, subscriber: u32) -> u32 {
-        let subscriptions_before = u64::from(subscriber) * u64::from(self.topics_each);
-        (subscriptions_before % self.topics.len().max(1) as u64) as u32
+        match self.topics.len() as u64 {
+            0 | 1 => 0,
+            topics => {
+                let subscriptions_before = u64::from(subscriber) * u64::from(self.topics_each);
+                (subscriptions_before % topics) as u32
+            }
+        }
     }
 
     /// Whether connections are only opened and held.

@@ -35,6 +35,11 @@ const DIGITS: u8 = 2;
 pub struct Seconds {
     origin_ns: u64,
     second: i64,
+    /// When that second begins and ends.
+    #[serde(skip)]
+    begins_ns: u64,
+    #[serde(skip)]
+    ends_ns: u64,
     #[serde(with = "counts::coarse")]
     current: Histogram<u64>,
     /// Of the seconds that are over; those before the origin no longer once it is reached.
@@ -56,13 +61,24 @@ impl Seconds {
     #[must_use]
     pub fn new(origin_ns: u64) -> Self {
         let (current, whole) = (small_histogram(), small_histogram());
-        Self { origin_ns, second: 0, current, whole, past: Vec::new() }
+        Self { origin_ns, second: 0, begins_ns: 0, ends_ns: 0, current, whole, past: Vec::new() }
     }
 
     /// A message arrived at `now_ns`, `latency_ns` after it was due.
     pub fn record(&mut self, now_ns: u64, latency_ns: u64) {
+        if !(self.begins_ns..self.ends_ns).contains(&now_ns) {
+            self.turn_to(now_ns);
+        }
+        self.current.saturating_record(latency_ns);
+    }
+
+    /// What comes from here on is of the second that `now_ns` is in.
+    fn turn_to(&mut self, now_ns: u64) {
         let since_ns = now_ns.cast_signed().wrapping_sub(self.origin_ns.cast_signed());
         let second = since_ns.div_euclid(SECOND_NS.cast_signed());
+        let begun_ns = since_ns.rem_euclid(SECOND_NS.cast_signed()).cast_unsigned();
+        self.begins_ns = now_ns.saturating_sub(begun_ns);
+        self.ends_ns = now_ns.saturating_add(SECOND_NS - begun_ns);
         if second != self.second {
             self.close_second();
             if self.second < 0 && second >= 0 {
@@ -70,7 +86,6 @@ impl Seconds {
             }
             self.second = second;
         }
-        self.current.saturating_record(latency_ns);
     }
 
     /// Everything from the origin on, or while nothing has come since, what was before it; replaces

@@ -78,6 +78,17 @@ pub enum TargetError {
     },
 }
 
+/// A message of a topic, as it lies in its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery<'a> {
+    /// The topic.
+    pub topic: &'a [u8],
+    /// The server's number of it.
+    pub seq: u64,
+    /// What was published.
+    pub payload: &'a [u8],
+}
+
 /// One thing that a server said, as far as a load generator cares.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {

@@ -185,6 +185,20 @@ impl Schedule {
         (self.messages + topics - 1 - u64::from(topic)) / topics
     }
 
+    /// Whether a topic has a message of this number, from 1.
+    #[must_use]
+    pub fn has(&self, topic: u32, seq: u64) -> bool {
+        let is_there = match &self.drawn {
+            Some(drawn) => seq <= drawn.messages_of(topic),
+            // As messages_of, without a division: it is asked of every delivery.
+            None => {
+                let places = self.messages + u64::from(self.topics) - 1 - u64::from(topic);
+                seq.checked_mul(self.topics.into()).is_some_and(|place| place <= places)
+            }
+        };
+        seq > 0 && is_there
+    }
+
     /// Whether it is made for so many topics.
     #[must_use]
     pub fn fits(&self, topics: u32) -> bool {
@@ -360,6 +374,20 @@ mod tests {
             assert_eq!(due.is_measured, due.after_ns >= schedule.measured_after_ns());
         }
         assert_eq!((schedule.warmup_messages(), schedule.messages()), (3, 25));
+    }
+
+    #[test]
+    fn a_topic_has_as_many_messages_as_it_has_places() {
+        for (messages, topics) in [(1.0, 1), (10.0, 3), (9.0, 3), (2.0, 5), (100.0, 7)] {
+            let schedule = Schedule::new(messages, 0.0, 1.0, topics);
+            for topic in 0..topics {
+                let last = schedule.messages_of(topic);
+                for seq in [0, 1, last, last + 1, u64::MAX] {
+                    let is_there = (1..=last).contains(&seq);
+                    assert_eq!(schedule.has(topic, seq), is_there, "{seq} of {topic} in {topics}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use broker_proto::ws::Opcode;
 use serde::{Deserialize, Serialize};
 
 use super::native::Encoding;
-use super::{Incoming, echo, mqtt, nats, nchan, pusher, redis, socketio};
+use super::{Delivery, Incoming, echo, mqtt, native, nats, nchan, pusher, redis, socketio};
 use crate::stamp::Shape;
 
 /// What a target speaks.
@@ -171,6 +171,17 @@ impl Protocol {
             Self::Nchan => Some((nchan::read(bytes), bytes.len())),
             Self::Redis => redis::read(bytes),
             Self::Echo => Some((echo::read(bytes), bytes.len())),
+        }
+    }
+
+    /// A message that is all of a frame, in the protocol that the load generator meets most: as
+    /// [`read`](Self::read) would read it, at a fraction of the time, for the times when there are
+    /// millions a second. None says nothing.
+    #[must_use]
+    pub fn read_delivery(self, bytes: &[u8]) -> Option<Delivery<'_>> {
+        match self {
+            Self::Json => native::read_message(bytes),
+            _ => None,
         }
     }
 

@@ -9,7 +9,7 @@ use super::group_talk::{handle_answer, handle_presence};
 use super::{Desk, Duty, Stage, frame_of, mask_key};
 use crate::engine::Plan;
 use crate::stamp::Stamp;
-use crate::target::{Incoming, MESSAGE_BYTES_MAX};
+use crate::target::{Delivery, Incoming, MESSAGE_BYTES_MAX};
 
 /// The begin of a command whose end comes in another frame.
 #[derive(Default)]
@@ -56,6 +56,12 @@ impl Talk<'_> {
         desk: &mut Desk<'_>,
         answer: &mut Vec<u8>,
     ) -> Result<usize, String> {
+        if let Some(Delivery { topic, seq, payload }) =
+            desk.plan.target.protocol.read_delivery(bytes)
+        {
+            self.handle_delivery(topic, Some(seq), payload, desk);
+            return Ok(bytes.len());
+        }
         let mut at = 0;
         while let Some((incoming, used)) = desk.plan.target.protocol.read(&bytes[at..]) {
             at += used;
@@ -230,7 +236,7 @@ impl Plan {
         let is_ours = stamp.run == self.run
             && (name.as_bytes() == topic || self.target.protocol.has_topic_in_url())
             && payload.len() == self.payload_bytes
-            && (1..=self.schedule.messages_of(stamp.topic)).contains(&stamp.seq)
+            && self.schedule.has(stamp.topic, stamp.seq)
             && stamp.publisher == self.publisher_of(stamp.topic);
         is_ours.then_some(stamp)
     }
