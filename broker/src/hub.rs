@@ -280,9 +280,7 @@ impl Hub {
 
     /// Puts a frame for one session behind what is pending for it in this turn.
     pub fn send(&mut self, slot: u32, opcode: Opcode, payload: &[u8]) {
-        let Some(session) = self.sessions.get_mut(slot as usize) else {
-            return;
-        };
+        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
         let frame = self.outbox.add_own(session.protocol, opcode, payload);
         session.pending = self.outbox.append(slot, session.pending, frame);
     }

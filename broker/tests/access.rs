@@ -151,6 +151,16 @@ fn when_the_time_of_day_jumps_tokens_end_by_the_new_one() {
 }
 
 #[test]
+fn a_warning_is_never_early_however_the_clocks_drift() {
+    let mut world = World::new(Config { token_warning_ms: 30_000, ..Config::default() });
+    world.connect(0, "ana", 100);
+    world.hubs[0].handle_clock(10_000, (BEGAN_UNIX_S + 10) * 1_000 - 1);
+    assert_eq!(world.hubs[0].next_due_ms(), Some(70_000), "clocks are never quite even");
+    assert_eq!(world.turn_at(70_000)[0], [""; 0]);
+    assert_eq!(world.turn_at(70_001)[0], [r#"{"expiring":{"in_ms":30000}}"#]);
+}
+
+#[test]
 fn a_session_that_is_gone_before_its_end_is_heard_of_takes_nobody_with_it() {
     let mut world = World::new(Config::default());
     world.connect(0, "ana", 100);

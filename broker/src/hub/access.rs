@@ -106,8 +106,13 @@ impl Hub {
                 self.end(slot, unauthorized("the token has expired"));
                 continue;
             }
-            self.watch_until(slot, expires_ms);
             let in_ms = expires_ms - self.now_ms;
+            if in_ms > self.config.token_warning_ms {
+                // The two clocks have drifted apart since: it is too early by that.
+                self.watch_token(slot);
+                continue;
+            }
+            self.watch_until(slot, expires_ms);
             self.tell_notice(slot, &Notice::Expiring { in_ms });
         }
     }

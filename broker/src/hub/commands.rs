@@ -363,7 +363,7 @@ fn publisher_of(grants: &Grants) -> String {
 /// # Errors
 /// `forbidden`: the topic is the broker's own.
 pub(super) fn may_publish(topic: TopicName<'_>) -> Result<(), CommandError> {
-    if !topic.is_system() || topic.levels().next() != Some(SYSTEM_TOPIC) {
+    if topic.levels().next() != Some(SYSTEM_TOPIC) {
         return Ok(());
     }
     let message = format!("{}: only the broker publishes there", topic.as_str());

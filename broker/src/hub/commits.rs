@@ -146,7 +146,7 @@ impl Commits<'_> {
         let mut state = topic.look();
         let is_taken = self.shared().is_numbered_here(name, &state);
         let next = state.seq.saturating_add(count).saturating_add(1);
-        if count > 0 && is_taken && !state.is_retired() {
+        if count > 0 && is_taken && !topic.is_retired() {
             if next > SEQ_MAX {
                 return false;
             }

@@ -142,9 +142,7 @@ impl Hub {
         by_request: bool,
     ) {
         let (now_ms, bytes_max) = (self.now_ms, self.config.backlog_bytes_max);
-        let Some(session) = self.sessions.get_mut(slot as usize) else {
-            return;
-        };
+        let Some(session) = self.sessions.get_mut(slot as usize) else { return };
         if session.slow.is_none() {
             self.slow_sessions.push(slot);
         }

@@ -238,7 +238,8 @@ impl Lists {
         debug_assert!(list.is_empty());
         match &list.watched {
             Watched::Topic { topic, .. } => {
-                self.by_place.take(topic.place());
+                let taken = self.by_place.take(topic.place());
+                debug_assert_eq!(taken.map(ListKey::get), Some(key), "the place was its own");
             }
             Watched::Filter(held) => {
                 self.filters.remove(Filter::new(&held.filter).expect("was checked on subscribing"));

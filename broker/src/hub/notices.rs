@@ -82,7 +82,7 @@ impl Shared {
     fn listen(&self, topic: &Arc<Topic>, now_ms: u64) -> WorkerSet {
         let mut state = topic.look();
         let Watch { heard_ms, liveness } = state.watch();
-        if state.is_retired() || liveness != Liveness::Awaited {
+        if topic.is_retired() || liveness != Liveness::Awaited {
             return 0;
         }
         let every_ms = state.rule().expect_every_ms;

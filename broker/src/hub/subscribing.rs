@@ -285,9 +285,7 @@ impl Hub {
     /// What was put aside for a slow session by this subscription comes no more.
     fn forget_held_back(&mut self, slot: u32, list: u32) {
         let Self { sessions, lists, .. } = self;
-        let Some(session) = sessions.get_mut(slot as usize) else {
-            return;
-        };
+        let Some(session) = sessions.get_mut(slot as usize) else { return };
         let Some(slow) = &mut session.slow else { return };
         let others = session.subscriptions.iter().filter(|held| held.list != list);
         let others: Vec<&List> = others.map(|held| lists.peek(held.list)).collect();

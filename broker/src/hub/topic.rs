@@ -36,6 +36,8 @@ pub struct Topic {
     place: AtomicU32,
     /// Subscriptions to exactly this topic, of all workers.
     pub(super) subscribers: AtomicU32,
+    /// A [`Used`], read and changed under the lock alone. It stands here for the sake of the size.
+    used: AtomicU32,
     state: Mutex<TopicState>,
 }
 
@@ -49,9 +51,7 @@ pub struct TopicState {
     exact: WorkerSet,
     /// Workers with a matching wildcard filter, as of `wild_generation`.
     wild: WorkerSet,
-    /// The lower half: that just as many changes come between two looks does not happen.
-    wild_generation: u32,
-    used: Used,
+    wild_generation: u64,
     /// What is kept of it beside; nothing is put aside for that before there is any.
     extra: Option<Box<Extra>>,
 }
@@ -129,24 +129,28 @@ impl Topic {
     pub fn new(name: TopicName<'_>, epoch: Epoch, rule: Arc<Rule>, now_ms: u64) -> Self {
         let (presence, flush_ms) = (rule.presence, short(rule.flush_ms).into());
         let may_compress = rule.compress.into();
-        let mut state = TopicState {
-            rule,
-            seq: 0,
-            exact: 0,
-            wild: 0,
-            wild_generation: 0,
-            used: Used::at(now_ms),
-            extra: None,
-        };
+        let mut state =
+            TopicState { rule, seq: 0, exact: 0, wild: 0, wild_generation: 0, extra: None };
         if presence == Presence::Members {
             let members = Some(Members::default());
             state.by_rule().members = members;
         }
         let (subscribers, place) = (AtomicU32::new(0), AtomicU32::new(0));
-        let state = Mutex::new(state);
+        let (used, state) = (AtomicU32::new(Used::at(now_ms).0), Mutex::new(state));
         let (id, epoch) = (epoch.value(), AtomicU64::new(epoch.value()));
         let (name, is_renumbered) = (name.as_str().into(), false.into());
-        Self { name, id, epoch, flush_ms, may_compress, is_renumbered, place, subscribers, state }
+        Self {
+            name,
+            id,
+            epoch,
+            flush_ms,
+            may_compress,
+            is_renumbered,
+            place,
+            subscribers,
+            used,
+            state,
+        }
     }
 
     /// Its number, unique in this process: a name that was forgotten and came back has a new one,
@@ -243,11 +247,11 @@ impl Topic {
 
     /// Takes the topic's lock to use it: publishing and subscribing keep it alive.
     pub fn use_at(&self, now_ms: u64) -> Result<MutexGuard<'_, TopicState>, Retired> {
-        let mut state = self.lock();
-        if state.is_retired() {
+        let state = self.lock();
+        if self.is_retired() {
             return Err(Retired);
         }
-        state.used = Used::at(now_ms);
+        self.set_used(Used::at(now_ms));
         Ok(state)
     }
 
@@ -256,7 +260,7 @@ impl Topic {
     pub fn leave(&self, worker: usize, tell: impl FnOnce(&TopicState)) {
         let mut state = self.lock();
         state.exact &= !(1 << worker);
-        state.used = Used::UNTIL_NOW;
+        self.set_used(Used::UNTIL_NOW);
         if state.exact == 0 {
             tell(&state);
         }
@@ -286,11 +290,11 @@ impl Topic {
         let TopicState { extra, rule, .. } = &mut *state;
         let trimmed = extra.as_deref_mut().map(|extra| extra.trim(now_ms, rule, budget));
         let (keeps, remembers) = trimmed.unwrap_or_default();
-        if state.used == Used::UNTIL_NOW {
-            state.used = Used::at(now_ms);
+        if self.used() == Used::UNTIL_NOW {
+            self.set_used(Used::at(now_ms));
             return false;
         }
-        let idle = state.used.age_ms(now_ms) >= linger_ms;
+        let idle = self.used().age_ms(now_ms) >= linger_ms;
         // Whoever comes next would be told another numbering than the other nodes'.
         let keeps = (keeps || self.is_numbered_elsewhere()) && !budget.is_spent();
         let keeps = (keeps || remembers) && !is_crowded;
@@ -300,8 +304,21 @@ impl Topic {
         state.drop_history(budget);
         state.forget_retries(budget);
         remove(self, &state);
-        state.used = Used::RETIRED;
+        self.set_used(Used::RETIRED);
         true
+    }
+
+    /// Whether it was removed from the directory; asked under its lock.
+    pub(super) fn is_retired(&self) -> bool {
+        self.used() == Used::RETIRED
+    }
+
+    fn used(&self) -> Used {
+        Used(self.used.load(Ordering::Relaxed))
+    }
+
+    fn set_used(&self, used: Used) {
+        self.used.store(used.0, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, TopicState> {
@@ -394,11 +411,6 @@ impl TopicState {
         self.by_rule().retries.get_or_insert_default()
     }
 
-    /// Whether it was removed from the directory.
-    pub fn is_retired(&self) -> bool {
-        self.used == Used::RETIRED
-    }
-
     /// Keeps a message, which must be the newest, as the rule says.
     pub fn keep(&mut self, message: Arc<Message>, now_ms: u64, budget: &Budget) {
         let extra = self.extra.get_or_insert_default();
@@ -445,7 +457,7 @@ impl TopicState {
 
     /// The workers that want the messages of `topic`, whose state this is.
     pub fn watchers(&mut self, topic: &Topic, interest: &Interest) -> WorkerSet {
-        let generation = interest.generation() as u32;
+        let generation = interest.generation();
         if self.wild_generation != generation {
             self.wild = interest.watchers(topic.name());
             self.wild_generation = generation;

@@ -33,8 +33,6 @@ export async function withChromium(work) {
 /** A page that is open and connected; `finish` asserts that nothing was wrong with it. */
 export async function openPage(browser, url, options = {}) {
   const page = await browser.newPage({ viewport: { width: 1200, height: 900 }, ...options });
-  // What a page shows goes by the broker's seconds, and other tests may have the processors.
-  page.setDefaultTimeout(90_000);
   const complaints = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
